@@ -1,0 +1,1 @@
+"""Bytes to typed desired state, or errors with file:line:col."""

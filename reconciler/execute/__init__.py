@@ -1,0 +1,1 @@
+"""Carry out a plan, one attempt per action."""

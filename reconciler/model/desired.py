@@ -1,0 +1,58 @@
+"""Desired state: typed objects of one revision, and what is wrong with the files that gave none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.model.ids import ObjectId
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FileError:
+    """One mistake in one file. `line` and `column` count from 1; `field` is a dotted path, or empty.
+
+    `hint` names the next step, often the nearest valid name. The offending value is never part of any text: it may
+    be a secret.
+    """
+
+    path: str
+    line: int
+    column: int
+    field: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Return the form that editors and people click on: `path:line:col: field: message (hint)`."""
+        where = f"{self.path}:{self.line}:{self.column}"
+        what = f"{self.field}: {self.message}" if self.field else self.message
+        return f"{where}: {what} ({self.hint})" if self.hint else f"{where}: {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One object as its file says. `digest` covers what runs (model/spec.py); `document` is the pydantic object.
+
+    `stale` is set when the file at this revision is broken and this is its last good content.
+    """
+
+    id: ObjectId
+    document: Any
+    digest: str
+    path: str
+    content_id: str
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Everything people asked for at one revision.
+
+    `errors` lists broken files; `problems` lists, per object, what its file cannot know (a pool that does not
+    exist, a dependency cycle): such an object is held, nothing of it is undone.
+    """
+
+    revision: str
+    objects: Mapping[ObjectId, Loaded]
+    errors: tuple[FileError, ...] = ()
+    problems: Mapping[ObjectId, tuple[str, ...]] = field(default_factory=dict)

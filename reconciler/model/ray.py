@@ -1,0 +1,88 @@
+"""What Ray says about itself: heads, nodes and jobs. Texts in here are hostile input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAddress:
+    """How to reach the head of `cluster`. The token is the door's business, never part of a value."""
+
+    cluster: str
+    host: str
+    gcs_port: int
+    dashboard_port: int
+    client_port: int
+
+
+class RayNodeState(StrEnum):
+    """The life of a raylet as its head sees it."""
+
+    ALIVE = "alive"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class RayNode:
+    """One raylet. `labels["rayops-node"]` names our node; amounts are Ray's own (CPU, GPU, memory in bytes)."""
+
+    node_id: str
+    address: str
+    state: RayNodeState
+    is_head: bool
+    labels: Mapping[str, str]
+    total: Mapping[str, float]
+    available: Mapping[str, float]
+
+
+class RayJobStatus(StrEnum):
+    """Ray's words for a submitted job (Jobs API, JobStatus)."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+    @property
+    def ended(self) -> bool:
+        """Whether Ray will never change this status again."""
+        return self in {RayJobStatus.STOPPED, RayJobStatus.SUCCEEDED, RayJobStatus.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class RayJob:
+    """One job record. `message` is cut to a few thousand characters and stripped of control codes."""
+
+    submission_id: str
+    status: RayJobStatus
+    message: str = ""
+    error_type: str = ""
+    exit_code: int | None = None
+    node_id: str = ""
+    metadata: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSeen:
+    """One look at a head: `jobs` holds the asked-for ids that Ray knows; a missing id is proven absent."""
+
+    session: str
+    ray_version: str
+    token_required: bool
+    nodes: tuple[RayNode, ...]
+    jobs: Mapping[str, RayJob]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job as Ray shall take it. `entrypoint` starts with `exec` and holds no text from YAML."""
+
+    submission_id: str
+    entrypoint: str
+    env: Mapping[str, str]
+    metadata: Mapping[str, str]
+    label_selector: Mapping[str, str]
+    num_cpus: float = 0.0

@@ -1,0 +1,1 @@
+"""Look at everything that matters, in parallel, with deadlines."""

@@ -1,0 +1,1 @@
+"""Decide who runs where and when: pure."""

@@ -1,0 +1,1 @@
+"""Write down what happened: ledger, status files, history."""

@@ -1,0 +1,1 @@
+"""The doors to machines, Ray and shared files; each outside library has one."""

@@ -1,0 +1,1 @@
+"""Where desired bytes come from: a Git branch or a directory."""
