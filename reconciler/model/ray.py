@@ -67,13 +67,14 @@ class RayJob:
 
 @dataclass(frozen=True, slots=True)
 class HeadSeen:
-    """One look at a head: `jobs` holds the asked-for ids that Ray knows; a missing id is proven absent."""
+    """One look at a head: `jobs` holds the `asked` ids that Ray knows; any other asked id is proven absent."""
 
     session: str
     ray_version: str
     token_required: bool
     nodes: tuple[RayNode, ...]
     jobs: Mapping[str, RayJob]
+    asked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

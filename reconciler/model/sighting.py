@@ -1,6 +1,9 @@
-"""The three answers of looking: present, absent, unreachable."""
+"""The three answers of looking: present, absent, unreachable.
 
-from dataclasses import dataclass
+Two sightings are equal when they say the same, whenever they were made.
+"""
+
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from reconciler.model.moment import Moment
@@ -13,14 +16,14 @@ class Present(Generic[T_co]):
     """It is there, and this is what was seen at `as_of`."""
 
     seen: T_co
-    as_of: Moment
+    as_of: Moment = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
     """Somebody who must know says that it is not there."""
 
-    as_of: Moment
+    as_of: Moment = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Unreachable:
     """Nobody could say. Nothing destructive is ever decided from this."""
 
     reason: str
-    as_of: Moment
+    as_of: Moment = field(compare=False)
 
 
 Sighting: TypeAlias = Present[T_co] | Absent | Unreachable

@@ -1,0 +1,76 @@
+"""Carry out actions, one attempt each, and hand back what became of them."""
+
+import logging
+import queue
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from reconciler.kind import Do, Doors
+from reconciler.model.effect import Effect
+from reconciler.model.outcome import FailureKind, NotDone, Outcome
+from reconciler.model.plan import Action
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An action and what became of it."""
+
+    action: Action
+    outcome: Outcome
+
+
+class Runner:
+    """Runs effects beside the loop, at most one per target. Without a pool, `start` returns when all are done.
+
+    Waiting never blocks the loop: a slow effect stays in flight, and its target is left alone until it ends.
+    """
+
+    def __init__(
+        self,
+        doors: Doors,
+        effects: Mapping[type[Effect], Do],
+        pool: Executor | None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._doors = doors
+        self._effects = effects
+        self._pool = pool
+        self._wake = wake
+        self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        self._in_flight: dict[str, Action] = {}
+
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """The targets of effects that have begun and whose end was not yet handed back."""
+        return frozenset(self._in_flight)
+
+    def start(self, actions: Iterable[Action]) -> None:
+        """Begin actions; their intents are on disk already."""
+        for action in actions:
+            assert action.pace not in self._in_flight, f"{action.pace} is already being worked on"
+            self._in_flight[action.pace] = action
+            if self._pool is None:
+                self._run(action)
+            else:
+                self._pool.submit(self._run, action)
+
+    def finished(self) -> list[Finished]:
+        """Return what has ended since the last call."""
+        ended = []
+        while not self._finished.empty():
+            each = self._finished.get()
+            del self._in_flight[each.action.pace]
+            ended.append(each)
+        return ended
+
+    def _run(self, action: Action) -> None:
+        try:
+            outcome = self._effects[type(action.effect)](self._doors, action.effect)
+        except Exception as error:
+            log.exception("effect failed with a bug", extra={"target": str(action.target), "verb": action.verb})
+            outcome = NotDone(FailureKind.BUG, f"{type(error).__name__} in {action.verb}; see the daemon's log")
+        self._finished.put(Finished(action, outcome))
+        self._wake()

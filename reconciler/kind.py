@@ -1,0 +1,122 @@
+"""What a kind must provide, and the doors that its looking and doing go through."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol, TypeAlias
+
+from reconciler.clock import Clock
+from reconciler.model.effect import Effect
+from reconciler.model.ids import ObjectId
+from reconciler.model.json import JsonObject
+from reconciler.model.ledger import Change, Ledger
+from reconciler.model.machine import Machine
+from reconciler.model.moment import Moment
+from reconciler.model.outcome import Outcome
+from reconciler.model.plan import Decision, Plan
+from reconciler.model.sighting import Sighting
+from reconciler.model.status import ObjectStatus
+from reconciler.model.world import World
+from reconciler.remote.files import Files
+from reconciler.remote.gate import PROTOCOL, Gate
+from reconciler.remote.ray import RayApi
+
+
+class Signer(Protocol):
+    """Signs head files."""
+
+    def sign(self, payload: bytes) -> str:
+        """Return the armoured signature of a payload."""
+
+
+class Tokens(Protocol):
+    """Gives the token of each cluster; nobody else may hold one."""
+
+    def reveal(self, cluster: str) -> str:
+        """Return the token of a cluster, made on first use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the doors need to know about this installation. `shared_root` and `program` are absolute paths."""
+
+    id: str
+    term: int
+    shared_root: str
+    program: str
+    node_dir: str
+    call_timeout: timedelta = timedelta(seconds=20)
+    request_timeout: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Everything that looking and doing may touch."""
+
+    gate: Gate
+    ray: RayApi
+    shared: Files
+    signer: Signer
+    tokens: Tokens
+    clock: Clock
+    site: Site
+
+    def ask(self, machine: Machine, verb: str, args: JsonObject) -> Outcome:
+        """Let the gate of a machine do one verb."""
+        request = {
+            "protocol": PROTOCOL,
+            "verb": verb,
+            "site": self.site.id,
+            "term": self.site.term,
+            "nodeDir": self.site.node_dir,
+            "args": args,
+        }
+        return self.gate.call(machine, request, self.site.call_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One thing to look at. `table` and `key` say where the answer goes in Observed; `target` shares a breaker.
+
+    `about` names the target of effects that change the answer: what was seen before one of them ended is none.
+    """
+
+    table: str
+    key: Any
+    target: str
+    see: Callable[[Doors], Sighting[Any]]
+    about: str = ""
+
+
+Looks: TypeAlias = Callable[[World], Iterable[Look]]
+Do: TypeAlias = Callable[[Doors, Any], Outcome]
+Settle: TypeAlias = Callable[[Ledger, ObjectId, Any, Moment], tuple[Change, ...]]
+
+
+def no_looks(_: World) -> Iterable[Look]:
+    """Return nothing to look at."""
+    return ()
+
+
+def no_decisions(_: World) -> Iterable[Decision]:
+    """Return nothing to do: the kind has no live parts."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of object. Everything but `looks` and `effects` is pure.
+
+    `looks` come first in a pass; `looks_then` follow, with the answers to all first looks in the world. `effects`
+    maps each of its effects to what carries it out, and `settle` to the changes that its success makes.
+    """
+
+    name: str
+    plural: str
+    short: tuple[str, ...]
+    status: Callable[[World, Plan], Iterable[ObjectStatus]]
+    plan: Callable[[World], Iterable[Decision]] = no_decisions
+    looks: Looks = no_looks
+    looks_then: Looks = no_looks
+    effects: Mapping[type[Effect], Do] = field(default_factory=dict)
+    settle: Mapping[type[Effect], Settle] = field(default_factory=dict)

@@ -1,0 +1,110 @@
+"""Carry out what was decided about attempts."""
+
+import shlex
+
+from reconciler.kind import Doors
+from reconciler.model.effect import BurnClaim, DeleteRayRecord, StopAttempt, SubmitAttempt, SweepAttempt
+from reconciler.model.json import canonical
+from reconciler.model.layout import ALLOWED_SIGNERS, SIGNER, head_file, job_dir
+from reconciler.model.outcome import Done, NotDone, Outcome
+from reconciler.model.ray import Submission
+from reconciler.model.views import NODE_LABEL
+from reconciler.remote.files import FilesError
+
+# Ray kills what still runs this long after a stop; the runner needs a moment after the job's own grace to write
+# its result.
+RUNNER_GRACE_SECONDS = 15
+# The driver's own share of a node, so that Ray schedules it there at all; the job's CPUs are not taken by it.
+DRIVER_CPUS = 0.001
+
+
+def submit_attempt(doors: Doors, effect: SubmitAttempt) -> Outcome:
+    """Write the job directory, then hand the attempt to Ray; both may be repeated with the same result."""
+    folder = job_dir(effect.submission_id)
+    entrypoint = _entrypoint(doors, effect)
+    try:
+        _write_directory(doors, effect, folder, entrypoint)
+    except FilesError as error:
+        return NotDone(error.kind, error.message)
+    submission = Submission(
+        submission_id=effect.submission_id,
+        entrypoint=entrypoint,
+        env={
+            "RAY_JOB_STOP_WAIT_TIME_S": str(int(effect.grace.total_seconds()) + RUNNER_GRACE_SECONDS),
+            "OMP_NUM_THREADS": effect.env.get("OMP_NUM_THREADS", "1"),
+        },
+        metadata=effect.metadata,
+        label_selector={NODE_LABEL: effect.nodes[0]},
+        num_cpus=DRIVER_CPUS,
+    )
+    return doors.ray.submit(effect.head, submission, doors.site.request_timeout)
+
+
+def _entrypoint(doors: Doors, effect: SubmitAttempt) -> str:
+    """Return the command line of the job runner; the program of the user is data in the job directory.
+
+    `exec` lets the runner be the process that Ray watches: behind a shell it would outlive its supervisor.
+    """
+    folder = f"{doors.site.shared_root}/{job_dir(effect.submission_id)}"
+    return "exec " + shlex.join([effect.python, "-I", doors.site.program, "run", folder])
+
+
+def _write_directory(doors: Doors, effect: SubmitAttempt, folder: str, entrypoint: str) -> None:
+    root = doors.site.shared_root
+    absolute = f"{root}/{folder}"
+    env = {
+        **effect.env,
+        "RAYOPS_CHECKPOINT_DIR": f"{root}/{effect.checkpoints}",
+        "RAYOPS_JOB_DIR": absolute,
+        "RAYOPS_SHARED_ROOT": root,
+    }
+    attempt = {
+        "protocol": 1,
+        "submissionId": effect.submission_id,
+        "cluster": effect.head.cluster,
+        "epoch": effect.epoch,
+        "argv": list(effect.argv),
+        "workingDir": f"{root}/{effect.working_dir}" if effect.working_dir is not None else None,
+        "env": env,
+        "graceSeconds": effect.grace.total_seconds(),
+        "attemptLimitSeconds": int(effect.limit.total_seconds()) if effect.limit is not None else None,
+        "headFile": f"{root}/{head_file(effect.head.cluster)}",
+        "allowedSigners": f"{root}/{ALLOWED_SIGNERS}",
+        "signer": SIGNER,
+    }
+    files = {
+        f"{folder}/config/spec.yaml": effect.spec.encode() + b"\n",
+        f"{folder}/config/submit_cmd.txt": entrypoint.encode() + b"\n",
+        f"{folder}/config/env.json": canonical(env),
+        f"{folder}/config/attempt.json": canonical(attempt),
+    }
+    for path, data in files.items():
+        doors.shared.write(path, data)
+
+
+def stop_attempt(doors: Doors, effect: StopAttempt) -> Outcome:
+    """Ask Ray to stop an attempt."""
+    return doors.ray.stop(effect.head, effect.submission_id, doors.site.request_timeout)
+
+
+def sweep_attempt(doors: Doors, effect: SweepAttempt) -> Outcome:
+    """Let the claiming machine end what is left of an attempt."""
+    folder = f"{doors.site.shared_root}/{job_dir(effect.submission_id)}"
+    return doors.ask(
+        effect.machine, "sweep", {"jobDir": folder, "submissionId": effect.submission_id, "kill": True}
+    )
+
+
+def burn_claim(doors: Doors, effect: BurnClaim) -> Outcome:
+    """Take a claim that nobody has taken; if somebody was faster, the next look shows it."""
+    claim = canonical({"submissionId": effect.submission_id, "burnt": True})
+    try:
+        doors.shared.create(f"{job_dir(effect.submission_id)}/claim.json", claim)
+    except FilesError as error:
+        return NotDone(error.kind, error.message)
+    return Done()
+
+
+def delete_ray_record(doors: Doors, effect: DeleteRayRecord) -> Outcome:
+    """Let Ray forget a recorded attempt."""
+    return doors.ray.delete(effect.head, effect.submission_id, doors.site.request_timeout)

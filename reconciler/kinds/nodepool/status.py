@@ -1,0 +1,98 @@
+"""What people see of pools and their nodes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.model.ids import ObjectId
+from reconciler.model.ledger import NodeRecord
+from reconciler.model.nodepool import Node, NodePool
+from reconciler.model.plan import Because, Plan, Reason
+from reconciler.model.projection import FAULTS, Face, Story, conditions, describe, stories
+from reconciler.model.ray import RayNode
+from reconciler.model.status import Health, ObjectStatus
+from reconciler.model.views import busy_nodes, cluster_view, documents, ray_nodes
+from reconciler.model.world import World
+
+
+def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
+    """Describe every pool that is desired or still has a node."""
+    told = stories(plan, "NodePool")
+    desired = {i: d for i, d, _ in documents(world, "NodePool") if isinstance(d, NodePool)}
+    kept = {ObjectId("NodePool", "", record.pool) for record in world.ledger.nodes.values()}
+    for identity in sorted({*desired, *kept}):
+        yield _one(world, identity, desired.get(identity), told.get(identity))
+
+
+def _one(world: World, identity: ObjectId, document: NodePool | None, story: Story | None) -> ObjectStatus:
+    rows = list(_rows(world, identity, document, story))
+    online = sum(1 for row in rows if row["state"] == "online")
+    gpus = document.spec.per_node.gpus if document is not None else 0
+    free = sum(1 for row in rows if row["state"] == "online" and row["job"] is None)
+    detail = {
+        "cluster": document.spec.cluster if document is not None else None,
+        "nodes": rows,
+        "gpus": {"total": online * gpus, "free": free * gpus},
+    }
+    text = f"{online} of {len(rows)} nodes are online"
+    ready = ("Ready", online == len(rows), "AllOnline" if online == len(rows) else "SomeMissing", text)
+    state, health = _state(rows, document)
+    face = Face(state, health, detail, conditions(ready), Because(Reason.AS_DESIRED, text))
+    return describe(world, identity, story, face)
+
+
+def _state(rows: list[dict[str, Any]], document: NodePool | None) -> tuple[str, Health]:
+    states = [row["state"] for row in rows]
+    if document is None:
+        return "Leaving", Health.PROGRESSING
+    if all(state == "online" for state in states):
+        return "Ready", Health.READY
+    if any(state in {"lost", "unhealthy"} for state in states):
+        return "Degraded", Health.DEGRADED
+    if all(state in {"online", "draining", "offline"} for state in states):
+        return "Draining", Health.READY
+    return "Joining", Health.PROGRESSING
+
+
+def _rows(
+    world: World, identity: ObjectId, document: NodePool | None, story: Story | None
+) -> Iterator[dict[str, Any]]:
+    nodes: dict[str, Node] = {node.name: node for node in document.spec.nodes} if document is not None else {}
+    drained = {drain.node for drain in document.spec.drain} if document is not None else set()
+    records = {k.partition("/")[2]: (k, r) for k, r in world.ledger.nodes.items() if r.pool == identity.name}
+    clusters = {key.partition("/")[0] for key, _ in records.values()}
+    if document is not None:
+        clusters.add(document.spec.cluster)
+    alive: dict[str, RayNode] = {}
+    busy: dict[str, str] = {}
+    for cluster in sorted(clusters):
+        seen = cluster_view(world, cluster).seen
+        alive.update(ray_nodes(seen) if seen is not None else {})
+        busy.update(busy_nodes(world, cluster))
+    parts: Mapping[str, Because] = story.parts if story is not None else {}
+    for name in sorted({*nodes, *records}):
+        record = records[name][1] if name in records else None
+        because = parts.get(name)
+        state = _node_state(record, alive.get(name), because, out=name in drained or name not in nodes)
+        yield {
+            "name": name,
+            "host": nodes[name].host if name in nodes else (record.machine.host if record is not None else ""),
+            "state": state,
+            "reason": because.reason.value if because is not None else "",
+            "message": because.text if because is not None else "",
+            "gpus": document.spec.per_node.gpus if document is not None else 0,
+            "since": record.started.wall if record is not None else None,
+            "job": busy.get(name),
+        }
+
+
+def _node_state(record: NodeRecord | None, ray: RayNode | None, because: Because | None, *, out: bool) -> str:
+    faulty = because is not None and because.reason in FAULTS
+    if out:
+        return "offline" if record is None else "draining"
+    if record is None:
+        return "unhealthy" if faulty else "pending"
+    if ray is not None and record.joined is not None and record.stopping is None:
+        return "online"
+    if record.joined is not None and record.stopping is None:
+        return "lost"
+    return "unhealthy" if faulty else "pending"

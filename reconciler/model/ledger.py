@@ -1,0 +1,287 @@
+"""The daemon's own memory: what it intends, what it did and what it owns, as one frozen value.
+
+The ledger is a map of records. A pass changes it by `Change` values, each of which sets or removes one whole
+record; the journal on disk is the list of those changes (record/ledger.py). Intents are part of the records: an
+attempt without `submitted` may or may not have reached Ray, and looking settles it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from reconciler.model.ids import ObjectId
+from reconciler.model.job import FailureClass
+from reconciler.model.machine import Machine
+from reconciler.model.moment import Moment
+from reconciler.model.outcome import FailureKind
+
+
+class JobState(StrEnum):
+    """The life of a job, for people and dashboards."""
+
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    TIMED_OUT = "TimedOut"
+    LOST = "Lost"
+    SUSPENDED = "Suspended"
+    BACKOFF = "Backoff"
+
+
+class StopCause(StrEnum):
+    """Why the daemon asked an attempt to stop; decides what follows once it is gone."""
+
+    REMOVED = "Removed"  # the job left the repo: forget it
+    EDITED = "Edited"  # a new generation follows
+    ASKED = "Asked"  # `stop: true`: final
+    START_LIMIT = "StartLimit"
+    ATTEMPT_LIMIT = "AttemptLimit"
+    TOTAL_LIMIT = "TotalLimit"
+    DRAINED = "Drained"  # its node leaves: counts as preempted
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What concerns the whole site."""
+
+    site: str
+    term: int = 0
+    applied: str | None = None
+    accepted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An object that was in force: the finalizer. It leaves the ledger only after its live parts are seen gone.
+
+    `released` is set once its removal has passed the brakes.
+    """
+
+    digest: str
+    since: Moment
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRecord:
+    """The one head that a cluster may have now. `session` is set once the head proved that it is the right one."""
+
+    node: str
+    machine: Machine
+    digest: str
+    ports: tuple[int, int, int]
+    started: Moment
+    session: str | None = None
+    published: bool = False
+    silent_since: Moment | None = None
+    stopping: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """A cluster's head generations. `epoch` never decreases, not even after the cluster is gone."""
+
+    epoch: int = 0
+    head: HeadRecord | None = None
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A worker slot that was started for `epoch` and is not yet seen gone."""
+
+    pool: str
+    machine: Machine
+    epoch: int
+    digest: str
+    started: Moment
+    joined: Moment | None = None
+    missing_since: Moment | None = None
+    stopping: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRecord:
+    """A drain that people asked for; `since` starts its deadline."""
+
+    since: Moment
+    told_ray: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A stop that was asked for: `first` starts the wait, `last` paces the repeats."""
+
+    cause: StopCause
+    first: Moment
+    last: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt or a generation ended."""
+
+    state: JobState
+    reason: str
+    message: str
+    at: Moment
+    failure: FailureClass | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to run a job. Without `submitted` it is an intent; without `ended` it counts as running.
+
+    Its driver starts on the first of `nodes`, which is on `machine`. `vanished` is when Ray was first seen to have
+    no living record of it; `cleaned` says that Ray's record is gone.
+    """
+
+    number: int
+    submission_id: str
+    digest: str
+    cluster: str
+    epoch: int
+    nodes: tuple[str, ...]
+    machine: Machine
+    intended: Moment
+    submitted: Moment | None = None
+    running: Moment | None = None
+    vanished: Moment | None = None
+    stop: Stop | None = None
+    ended: Ended | None = None
+    cleaned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job's current generation (`digest`), when it entered the queue, its attempts, and its end if it has one."""
+
+    digest: str
+    entered: Moment
+    attempts: tuple[Attempt, ...] = ()
+    closed: Ended | None = None
+
+    @property
+    def live(self) -> Attempt | None:
+        """The attempt that may still run: at most one, the last."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.ended is None else None
+
+    def of_generation(self) -> tuple[Attempt, ...]:
+        """Return the attempts of the current generation."""
+        return tuple(a for a in self.attempts if a.digest == self.digest)
+
+    def with_last(self, attempt: Attempt) -> "JobRecord":
+        """Return the record with its last attempt replaced."""
+        return replace(self, attempts=(*self.attempts[:-1], attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Failures of one kind of effect on one target. `digest` is the spec that failed: an edit starts afresh."""
+
+    failures: int
+    kind: FailureKind
+    message: str
+    digest: str
+    last: Moment
+    until: Moment | None
+
+
+class Table(StrEnum):
+    """The ledger's tables; each maps a text key to one record type."""
+
+    META = "meta"
+    KNOWN = "known"
+    CLUSTERS = "clusters"
+    NODES = "nodes"
+    DRAINS = "drains"
+    JOBS = "jobs"
+    NUMBERS = "numbers"
+    BACKOFFS = "backoffs"
+
+
+Record: TypeAlias = Meta | Known | ClusterRecord | NodeRecord | DrainRecord | JobRecord | int | Backoff
+
+RECORD_TYPES: Mapping[Table, Any] = MappingProxyType(
+    {
+        Table.META: Meta,
+        Table.KNOWN: Known,
+        Table.CLUSTERS: ClusterRecord,
+        Table.NODES: NodeRecord,
+        Table.DRAINS: DrainRecord,
+        Table.JOBS: JobRecord,
+        # The last attempt number ever used for a job, kept after the job is forgotten: ids are never used again.
+        Table.NUMBERS: int,
+        Table.BACKOFFS: Backoff,
+    }
+)
+
+META_KEY = "site"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Set one record, or remove it (`record` is None)."""
+
+    table: Table
+    key: str
+    record: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The daemon's memory at one moment. `sequence` counts the journal lines that made it."""
+
+    meta: Meta
+    sequence: int = 0
+    known: Mapping[str, Known] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterRecord] = field(default_factory=dict)
+    nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
+    drains: Mapping[str, DrainRecord] = field(default_factory=dict)
+    jobs: Mapping[str, JobRecord] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    backoffs: Mapping[str, Backoff] = field(default_factory=dict)
+
+    def job(self, job_id: ObjectId) -> JobRecord | None:
+        """Return a job's record."""
+        return self.jobs.get(str(job_id))
+
+    def apply(self, changes: Iterable[Change]) -> "Ledger":
+        """Return the ledger after one journal line; this one stays as it is."""
+        touched: dict[Table, dict[str, Any]] = {}
+        meta = self.meta
+        for change in changes:
+            if change.table is Table.META:
+                assert isinstance(change.record, Meta)
+                meta = change.record
+                continue
+            if change.table not in touched:
+                touched[change.table] = dict(getattr(self, change.table.value))
+            table = touched[change.table]
+            if change.record is None:
+                table.pop(change.key, None)
+            else:
+                table[change.key] = change.record
+        tables: dict[str, Any] = {table.value: records for table, records in touched.items()}
+        return replace(self, meta=meta, sequence=self.sequence + 1, **tables)
+
+    def dump(self) -> tuple[Change, ...]:
+        """Return changes that make this ledger from an empty one, in a fixed order."""
+        changes = [Change(Table.META, META_KEY, self.meta)]
+        for table in Table:
+            if table is not Table.META:
+                records: Mapping[str, Record] = getattr(self, table.value)
+                changes.extend(Change(table, key, records[key]) for key in sorted(records))
+        return tuple(changes)
+
+
+def node_key(cluster: str, node: str) -> str:
+    """Return the ledger's key of a node."""
+    return f"{cluster}/{node}"

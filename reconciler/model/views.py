@@ -1,0 +1,145 @@
+"""Readings of the world that several kinds need: is a cluster ready, which nodes are up, who is held."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.model.cluster import Cluster
+from reconciler.model.ids import ObjectId
+from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, NodeRecord, node_key
+from reconciler.model.nodepool import NodePool
+from reconciler.model.plan import Because, Reason
+from reconciler.model.ray import HeadAddress, HeadSeen, RayNode, RayNodeState
+from reconciler.model.sighting import Absent, Present, Unreachable
+from reconciler.model.world import World
+
+NODE_LABEL = "rayops-node"
+
+
+def head_address(cluster: str, head: HeadRecord) -> HeadAddress:
+    """Return how to reach a recorded head."""
+    gcs, dashboard, client = head.ports
+    return HeadAddress(cluster, head.machine.host, gcs, dashboard, client)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """A cluster as others see it: usable only while its published head answers with the recorded session."""
+
+    name: str
+    epoch: int
+    head: HeadAddress | None
+    seen: HeadSeen | None
+    because: Because
+
+    @property
+    def ready(self) -> bool:
+        """Whether work may be sent there now."""
+        return self.seen is not None
+
+
+def cluster_view(world: World, name: str) -> ClusterView:
+    """Read one cluster; `because` says why it is not ready, or that it is."""
+    record = world.ledger.clusters.get(name)
+    if record is None or record.head is None:
+        because = Because(Reason.CLUSTER_NOT_READY, f"cluster {name} has no head yet")
+        return ClusterView(name, record.epoch if record else 0, None, None, because)
+    head = record.head
+    address = head_address(name, head)
+    match world.observed.heads.get(name):
+        case Present(seen=seen) if head.published and seen.session == head.session:
+            ok = Because(Reason.AS_DESIRED, f"head {head.node} answers", (("epoch", record.epoch),))
+            return ClusterView(name, record.epoch, address, seen, ok)
+        case Present():
+            because = Because(
+                Reason.CLUSTER_NOT_READY, f"head {head.node} of {name} is not verified and published yet"
+            )
+        case Absent():
+            because = Because(Reason.HEAD_UNREACHABLE, f"head {head.node} of {name} refuses connections")
+        case Unreachable(reason=text):
+            because = Because(Reason.HEAD_UNREACHABLE, f"head {head.node} of {name} does not answer: {text}")
+        case None:
+            because = Because(Reason.CLUSTER_NOT_READY, f"head {head.node} of {name} was not looked at yet")
+    return ClusterView(name, record.epoch, address, None, because)
+
+
+def ray_nodes(seen: HeadSeen) -> dict[str, RayNode]:
+    """Return the living Ray nodes by our name for them; dead ones stay listed in Ray and are left out."""
+    living: dict[str, RayNode] = {}
+    for node in seen.nodes:
+        name = node.labels.get(NODE_LABEL)
+        if name and not node.is_head and node.state is not RayNodeState.DEAD:
+            known = living.get(name)
+            if known is None or known.state is not RayNodeState.ALIVE:
+                living[name] = node
+    return living
+
+
+def live_attempts(world: World) -> Iterator[tuple[ObjectId, JobRecord, Attempt]]:
+    """Return every attempt that may run, in the order of its job's identity. Unknown counts as running."""
+    for key in sorted(world.ledger.jobs):
+        record = world.ledger.jobs[key]
+        if record.live is not None:
+            yield job_id(key), record, record.live
+
+
+def job_id(key: str) -> ObjectId:
+    """Return the identity behind a ledger key of the job table."""
+    _, team, name = key.split("/")
+    return ObjectId("Job", team, name)
+
+
+def object_id(key: str) -> ObjectId:
+    """Return the identity behind a ledger key of the known table: `Kind/team/name`, team may be empty."""
+    kind, team, name = key.split("/")
+    return ObjectId(kind, team, name)
+
+
+def known_key(identity: ObjectId) -> str:
+    """Return the ledger key of an object in the known table."""
+    return f"{identity.kind}/{identity.team}/{identity.name}"
+
+
+def busy_nodes(world: World, cluster: str) -> dict[str, str]:
+    """Return the nodes of a cluster that an attempt holds, with the submission id that holds them."""
+    return {
+        node: attempt.submission_id
+        for _, _, attempt in live_attempts(world)
+        if attempt.cluster == cluster
+        for node in attempt.nodes
+    }
+
+
+def documents(world: World, kind: str) -> Iterator[tuple[ObjectId, object, str]]:
+    """Return the desired objects of one kind with their digests, in the order of identity."""
+    for identity in sorted(i for i in world.desired.objects if i.kind == kind):
+        loaded = world.desired.objects[identity]
+        yield identity, loaded.document, loaded.digest
+
+
+def pool_of(world: World, name: str) -> NodePool | None:
+    """Return a desired pool by name."""
+    loaded = world.desired.objects.get(ObjectId("NodePool", "", name))
+    return loaded.document if loaded is not None and isinstance(loaded.document, NodePool) else None
+
+
+def cluster_of(world: World, name: str) -> Cluster | None:
+    """Return a desired cluster by name."""
+    loaded = world.desired.objects.get(ObjectId("Cluster", "", name))
+    return loaded.document if loaded is not None and isinstance(loaded.document, Cluster) else None
+
+
+def node_record(world: World, cluster: str, node: str) -> NodeRecord | None:
+    """Return what the ledger holds of a node."""
+    return world.ledger.nodes.get(node_key(cluster, node))
+
+
+def frozen_because(world: World, identity: ObjectId) -> Because | None:
+    """Say why no action may be taken on an object: it is suspended, or something about it cannot be right."""
+    loaded = world.desired.objects.get(identity)
+    if loaded is None:
+        return None
+    if loaded.document.spec.suspend:
+        return Because(Reason.SUSPENDED, "suspend is set: nothing is done to it until that is removed")
+    if problems := world.desired.problems.get(identity):
+        return Because(Reason.INVALID, "; ".join(problems))
+    return None

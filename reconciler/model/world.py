@@ -1,0 +1,128 @@
+"""Everything a decision may depend on: desired, observed and remembered state, and the moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from reconciler.model.desired import Desired
+from reconciler.model.ledger import Ledger
+from reconciler.model.moment import Moment
+from reconciler.model.ray import HeadSeen
+from reconciler.model.sighting import Sighting
+
+
+class Role(StrEnum):
+    """What a slot runs."""
+
+    HEAD = "head"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SlotId:
+    """One Ray role of one cluster on a machine."""
+
+    cluster: str
+    role: Role
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.cluster}/{self.role.value}/{self.node}"
+
+
+class SlotState(StrEnum):
+    """The life of a slot as its machine tells it."""
+
+    NONE = "none"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of the slot may exist."""
+        return self in {SlotState.STARTING, SlotState.RUNNING, SlotState.STOPPING}
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSeen:
+    """What a machine says about a slot. `message` and `log` are hostile input."""
+
+    state: SlotState
+    epoch: int | None = None
+    message: str = ""
+    log: str = ""
+
+
+class ClaimState(StrEnum):
+    """Whether the process that claimed an attempt lives, as its machine tells it."""
+
+    UNCLAIMED = "unclaimed"
+    ALIVE = "alive"
+    GONE = "gone"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the job runner wrote last. `outcome` is its word: exited, stopped, timed-out, fenced or not-started."""
+
+    outcome: str
+    exit_code: int | None
+    signal: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSeen:
+    """What the job directory of an attempt holds. `beat` changes while the runner lives."""
+
+    claimed: bool
+    # The daemon itself took the claim, so that nothing can ever run under it.
+    burnt: bool = False
+    beat: str = ""
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One look at the world. What was asked for is in here, with one of three answers; nothing else is."""
+
+    heads: Mapping[str, Sighting[HeadSeen]] = field(default_factory=dict)
+    slots: Mapping[SlotId, Sighting[SlotSeen]] = field(default_factory=dict)
+    attempts: Mapping[str, Sighting[AttemptSeen]] = field(default_factory=dict)
+    claims: Mapping[str, Sighting[ClaimState]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The daemon's waits and limits, each with its reason; set by its operator, never from the repo."""
+
+    # A new file of another client may stay hidden on NFS for acdirmax, 60 s by default (nfs(5)).
+    visibility: timedelta = timedelta(seconds=60)
+    # Ray itself gives a head 30 s and a slow disk more; measured worst case 31 s with a dead name server.
+    head_start: timedelta = timedelta(seconds=120)
+    node_join: timedelta = timedelta(seconds=120)
+    # A head that lives but says nothing is fenced after this; shorter would kill a head that swaps or compacts.
+    head_silence: timedelta = timedelta(seconds=90)
+    # A raylet that its head calls dead may be back after a short network cut (measured: declared dead at 63 s).
+    node_missing: timedelta = timedelta(seconds=90)
+    stop_repeat: timedelta = timedelta(seconds=30)
+    backoff_base: timedelta = timedelta(seconds=5)
+    backoff_cap: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The whole input of a plan."""
+
+    desired: Desired
+    observed: Observed
+    ledger: Ledger
+    now: Moment
+    tuning: Tuning = Tuning()
+    # Targets (pace keys) of effects that this process has begun and not yet seen the end of.
+    in_flight: frozenset[str] = frozenset()

@@ -1,0 +1,131 @@
+"""Look at everything in parallel; a target that hangs delays only itself."""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from reconciler.clock import Clock
+from reconciler.kind import Doors, Look
+from reconciler.model.moment import Moment
+from reconciler.model.sighting import Sighting, Unreachable
+from reconciler.model.world import Observed, World
+
+# The pause before a silent target is looked at again: it doubles up to the cap, so that a dead host costs little
+# and one that comes back is noticed within half a minute.
+FIRST_PAUSE = timedelta(seconds=1)
+LONGEST_PAUSE = timedelta(seconds=30)
+# No look takes longer than this: what ended before can make no answer outdated any more.
+LONGEST_LOOK = timedelta(minutes=10)
+MANY_TARGETS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Breaker:
+    """A target that did not answer: how often, since when it rests, and what it said last."""
+
+    failures: int
+    last: Moment
+    reason: str
+
+    def rests_until(self) -> Moment:
+        pause: timedelta = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 10))
+        return self.last + pause
+
+
+class Collector:
+    """Looks at the world through the doors.
+
+    One pass waits for a look at most `patience`, and not at all for a target that failed before: its answer is used
+    by the pass after it came. Without a pool every look is done at once, in order.
+    """
+
+    def __init__(
+        self,
+        doors: Doors,
+        clock: Clock,
+        pool: Executor | None,
+        patience: timedelta,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._doors = doors
+        self._clock = clock
+        self._pool = pool
+        self._patience = patience
+        self._wake = wake
+        self._breakers: dict[str, _Breaker] = {}
+        self._running: dict[tuple[str, Any], Future[Sighting[Any]]] = {}
+        self._settled: dict[str, Moment] = {}
+        self._lock = threading.Lock()
+        self.looked = 0
+
+    def observe(self, world: World, looks: Callable[[World], Iterable[Look]]) -> Observed:
+        """Return the world's sightings with the answers to these looks added."""
+        tables: dict[str, dict[Any, Sighting[Any]]] = {
+            name: dict(getattr(world.observed, name)) for name in ("heads", "slots", "attempts", "claims")
+        }
+        asked = [look for look in looks(world) if look.about not in world.in_flight]
+        if self._pool is None:
+            answers = {(look.table, look.key): self._see(look) for look in asked if not self._resting(look)}
+        else:
+            answers = self._in_parallel(self._pool, asked)
+        for look in asked:
+            answer = answers.get((look.table, look.key)) or self._no_answer(look)
+            if not self._outdated(look, answer):
+                tables[look.table][look.key] = answer
+        return replace(world.observed, **tables)
+
+    def settled(self, target: str) -> None:
+        """Hear that an effect on `target` has ended: what was seen of it before is no answer any more."""
+        now = self._clock.now()
+        if len(self._settled) > MANY_TARGETS:
+            self._settled = {each: when for each, when in self._settled.items() if now.since(when) < LONGEST_LOOK}
+        self._settled[target] = now
+
+    def _outdated(self, look: Look, answer: Sighting[Any]) -> bool:
+        settled = self._settled.get(look.about)
+        return settled is not None and answer.as_of.is_before(settled)
+
+    @property
+    def wake_at(self) -> Moment | None:
+        """When the next resting target may be looked at again."""
+        moments = [breaker.rests_until() for breaker in self._breakers.values()]
+        return min(moments, key=lambda moment: moment.ticks, default=None)
+
+    def _in_parallel(self, pool: Executor, asked: list[Look]) -> dict[tuple[str, Any], Sighting[Any]]:
+        awaited = []
+        for look in asked:
+            key = (look.table, look.key)
+            if key not in self._running and not self._resting(look):
+                future = pool.submit(self._see, look)
+                future.add_done_callback(lambda _: self._wake())
+                self._running[key] = future
+                if look.target not in self._breakers:
+                    awaited.append(future)
+        wait(awaited, timeout=self._patience.total_seconds())
+        done = {key: future for key, future in self._running.items() if future.done()}
+        for key in done:
+            del self._running[key]
+        return {key: future.result() for key, future in done.items()}
+
+    def _see(self, look: Look) -> Sighting[Any]:
+        self.looked += 1
+        answer = look.see(self._doors)
+        with self._lock:
+            if isinstance(answer, Unreachable):
+                failures = self._breakers[look.target].failures + 1 if look.target in self._breakers else 1
+                self._breakers[look.target] = _Breaker(failures, self._clock.now(), answer.reason)
+            else:
+                self._breakers.pop(look.target, None)
+        return answer
+
+    def _resting(self, look: Look) -> bool:
+        breaker = self._breakers.get(look.target)
+        return breaker is not None and self._clock.now().is_before(breaker.rests_until())
+
+    def _no_answer(self, look: Look) -> Unreachable:
+        breaker = self._breakers.get(look.target)
+        reason = breaker.reason if breaker is not None else "no answer yet"
+        return Unreachable(reason, self._clock.now())

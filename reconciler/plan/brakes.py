@@ -1,0 +1,134 @@
+"""Brakes: no plan removes, stops or drains more than its share without an approval that names it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from reconciler.model.ids import ObjectId
+from reconciler.model.json import digest
+from reconciler.model.ledger import Change, Table
+from reconciler.model.plan import Action, Because, Decision, Held, Hold, Note, Reason, Weight
+from reconciler.model.site import Brakes, Site
+from reconciler.model.views import known_key, object_id, pool_of
+from reconciler.model.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one brake weighs: `what` names it in words that stay the same while it waits."""
+
+    brake: str
+    what: tuple[str, ...]
+    targets: tuple[ObjectId, ...]
+    weight: Weight
+    allowed: int
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """What an approval names: which brake, and exactly what."""
+        return digest([self.brake, *self.what])
+
+
+def brake(world: World, decisions: Iterable[Decision]) -> tuple[list[Decision], tuple[Held, ...]]:
+    """Return the decisions with those that a brake stops turned into holds, and what it would take to release them.
+
+    A removal takes two passes: the first releases the removed objects if the brake lets them, the second acts. So
+    an approval, once used, covers the whole of what it named, however long that takes.
+    """
+    decisions = list(decisions)
+    site = world.desired.objects.get(ObjectId("Site", "", "site"))
+    spec = site.document.spec if site is not None and isinstance(site.document, Site) else None
+    brakes = spec.brakes if spec is not None else Brakes()
+    approved = {approval.plan for approval in spec.approvals} if spec is not None else set()
+    loads = [_removals(world, brakes), _stops(decisions, brakes), *_drains(world, decisions, brakes)]
+    held = [each for each in loads if len(each.what) > each.allowed and each.digest not in approved]
+    stopped = {(target, each.weight): each for each in held for target in each.targets}
+    braked = [_held_back(world, decision, stopped) for decision in decisions]
+    if not any(each.weight is Weight.REMOVES for each in held):
+        braked.extend(_release(world))
+    return braked, tuple(Held(each.brake, each.digest, each.text, each.what, each.targets) for each in held)
+
+
+def _held_back(world: World, decision: Decision, stopped: dict[tuple[ObjectId, Weight], _Load]) -> Decision:
+    if isinstance(decision, Hold):
+        return decision
+    load = stopped.get((decision.target, decision.weight))
+    if load is None and _leaves(world, decision) and not _released(world, decision.target):
+        load = stopped.get((decision.target, Weight.REMOVES))
+        if load is None:
+            return Hold(decision.target, _not_yet(world, decision.target))
+    if load is None:
+        return decision
+    text = f"{load.text}; to let it pass, approve {load.digest}"
+    return Hold(decision.target, Because(Reason.HELD_BY_BRAKE, text, (("digest", load.digest),)))
+
+
+def _not_yet(world: World, identity: ObjectId) -> Because:
+    if identity.team in world.desired.unsettled:
+        where = f"teams/{identity.team}" if identity.team else "the site's own files"
+        return Because(
+            Reason.INVALID, f"no file describes it, but a broken file in {where} may be it; mend that one"
+        )
+    return Because(Reason.REMOVED, "left the repo; it goes with the next pass")
+
+
+def _leaves(world: World, decision: Action | Note) -> bool:
+    return decision.weight is not Weight.NONE and decision.target not in world.desired.objects
+
+
+def _released(world: World, identity: ObjectId) -> bool:
+    known = world.ledger.known.get(known_key(identity))
+    return known is None or known.released
+
+
+def _leaving(world: World) -> list[str]:
+    """Return what left the repo and is not released; an object that a broken file may describe has not left."""
+    return sorted(
+        key
+        for key, known in world.ledger.known.items()
+        if not known.released
+        and (identity := object_id(key)) not in world.desired.objects
+        and identity.team not in world.desired.unsettled
+    )
+
+
+def _release(world: World) -> Iterator[Note]:
+    keys = _leaving(world)
+    if keys:
+        changes = tuple(Change(Table.KNOWN, k, replace(world.ledger.known[k], released=True)) for k in keys)
+        because = Because(Reason.REMOVED, f"{len(keys)} objects left the repo", (("objects", len(keys)),))
+        yield Note(object_id(keys[0]), because, changes)
+
+
+def _removals(world: World, brakes: Brakes) -> _Load:
+    leaving = _leaving(world)
+    known = len(world.ledger.known)
+    allowed = max(brakes.max_removals, known * brakes.max_removal_percent // 100)
+    if len(leaving) == known:
+        # An empty repo is never taken at its word.
+        allowed = 0
+    text = f"{len(leaving)} of {known} objects left the repo and at most {allowed} go without approval"
+    targets = tuple(object_id(key) for key in leaving)
+    return _Load("removals", tuple(leaving), targets, Weight.REMOVES, allowed, text)
+
+
+def _stops(decisions: list[Decision], brakes: Brakes) -> _Load:
+    stops = sorted({d.target for d in decisions if isinstance(d, Action) and d.weight is Weight.STOPS})
+    text = f"{len(stops)} running jobs would be stopped at once and at most {brakes.max_stops} are without approval"
+    what = tuple(str(target) for target in stops)
+    return _Load("stops", what, tuple(stops), Weight.STOPS, brakes.max_stops, text)
+
+
+def _drains(world: World, decisions: list[Decision], brakes: Brakes) -> Iterator[_Load]:
+    pools = {d.target for d in decisions if isinstance(d, Action) and d.weight is Weight.DRAINS}
+    for identity in sorted(pools):
+        pool = pool_of(world, identity.name)
+        if pool is None:
+            continue
+        nodes = {node.name for node in pool.spec.nodes}
+        remembered = {k.partition("/")[2] for k, r in world.ledger.nodes.items() if r.pool == identity.name}
+        leaving = sorted({drain.node for drain in pool.spec.drain} | (remembered - nodes))
+        total = len(nodes | remembered)
+        allowed = max(1, total * brakes.max_drain_percent // 100)
+        text = f"{len(leaving)} of {total} nodes of {identity.name} leave and at most {allowed} do without approval"
+        yield _Load(f"drains-{identity.name}", tuple(leaving), (identity,), Weight.DRAINS, allowed, text)

@@ -1,0 +1,41 @@
+"""Renames: an object that left and one that came with the very same spec are one object that moved."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from reconciler.model.ids import ObjectId
+from reconciler.model.ledger import Change, Known, Table
+from reconciler.model.plan import Because, Note, Reason
+from reconciler.model.views import known_key, object_id
+from reconciler.model.world import World
+
+# Names of clusters and pools are part of what runs (labels, paths, ports' owners): those are replaced, not moved.
+MOVABLE = frozenset({"Job", "Team", "User"})
+
+
+def moves(world: World) -> Iterator[Note]:
+    """Return a note for every rename that leaves no doubt; a doubtful one is a removal and a new object."""
+    gone: dict[tuple[str, str], list[ObjectId]] = defaultdict(list)
+    for key in sorted(world.ledger.known):
+        identity = object_id(key)
+        if identity.kind in MOVABLE and identity not in world.desired.objects:
+            gone[(identity.kind, world.ledger.known[key].digest)].append(identity)
+    if not gone:
+        return
+    came: dict[tuple[str, str], list[ObjectId]] = defaultdict(list)
+    for identity in sorted(world.desired.objects):
+        if known_key(identity) not in world.ledger.known:
+            came[(identity.kind, world.desired.objects[identity].digest)].append(identity)
+    for what, old in sorted(gone.items()):
+        new = came.get(what, [])
+        if len(old) == 1 and len(new) == 1 and old[0].team == new[0].team:
+            yield _move(world, old[0], new[0])
+
+
+def _move(world: World, old: ObjectId, new: ObjectId) -> Note:
+    known: Known = world.ledger.known[known_key(old)]
+    changes = [Change(Table.KNOWN, known_key(old), None), Change(Table.KNOWN, known_key(new), known)]
+    if (record := world.ledger.job(old)) is not None:
+        changes += [Change(Table.JOBS, str(old), None), Change(Table.JOBS, str(new), record)]
+    because = Because(Reason.RENAMED, f"was {old}; its spec is the same, so nothing is stopped or started")
+    return Note(new, because, tuple(changes))

@@ -1,0 +1,77 @@
+"""From the world to one plan: every kind's decisions, held back, braked and put in order."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from reconciler.model.ids import ObjectId
+from reconciler.model.ledger import Change, Known, Table
+from reconciler.model.moment import Moment
+from reconciler.model.plan import Action, Because, Decision, Hold, Note, Plan, Reason, Weight
+from reconciler.model.views import frozen_because, known_key, object_id
+from reconciler.model.world import World
+from reconciler.plan.brakes import brake
+from reconciler.plan.moves import moves
+from reconciler.plan.order import in_order
+from reconciler.plan.pace import paced
+
+PlanKind: TypeAlias = Callable[[World], Iterable[Decision]]
+
+
+def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
+    """Return what to do, to remember and to wait for: same world, same bytes, whatever the order of its parts."""
+    if renamed := tuple(moves(world)):
+        # Records get their new names first; the next pass decides about them under these.
+        return Plan(world.desired.revision, notes=renamed)
+    decisions = [decision for kind in sorted(planners) for decision in planners[kind](world)]
+    decisions.extend(_known(world, {decision.target for decision in decisions}))
+    allowed = list(paced(world, _unfrozen(world, decisions)))
+    braked, held = brake(world, allowed)
+    holds = [d for d in braked if isinstance(d, Hold)]
+    return Plan(
+        revision=world.desired.revision,
+        actions=in_order(d for d in braked if isinstance(d, Action)),
+        notes=tuple(d for d in braked if isinstance(d, Note)),
+        holds=tuple(sorted(holds, key=lambda h: (h.target, h.part, h.because.reason))),
+        held=held,
+        wake=_wake(holds),
+    )
+
+
+def _known(world: World, spoken_for: set[ObjectId]) -> Iterator[Note]:
+    """Remember new objects, and forget removed ones of which no kind has anything left to say."""
+    fresh = []
+    for identity in sorted(world.desired.objects):
+        digest = world.desired.objects[identity].digest
+        known = world.ledger.known.get(known_key(identity))
+        if known is None or known.digest != digest:
+            since = known.since if known is not None else world.now
+            fresh.append(Change(Table.KNOWN, known_key(identity), Known(digest, since)))
+    if fresh:
+        because = Because(Reason.NEW, f"{len(fresh)} objects are new or edited", (("objects", len(fresh)),))
+        yield Note(ObjectId("Site", "", "site"), because, tuple(fresh))
+    for key in sorted(world.ledger.known):
+        identity = object_id(key)
+        if identity not in world.desired.objects and identity not in spoken_for:
+            because = Because(Reason.REMOVED, "removed from the repo; nothing of it is left")
+            yield Note(identity, because, (Change(Table.KNOWN, key, None),), Weight.REMOVES)
+
+
+def _unfrozen(world: World, decisions: Iterable[Decision]) -> Iterator[Decision]:
+    """Turn actions on suspended or impossible objects into holds; what is seen of them is still remembered."""
+    frozen: dict[ObjectId, Because | None] = {}
+    for decision in decisions:
+        if isinstance(decision, Action):
+            if decision.target not in frozen:
+                frozen[decision.target] = frozen_because(world, decision.target)
+            if (because := frozen[decision.target]) is not None:
+                yield Hold(decision.target, because)
+                continue
+        yield decision
+
+
+def _wake(holds: Iterable[Hold]) -> Moment | None:
+    earliest: Moment | None = None
+    for hold in holds:
+        if hold.until is not None and (earliest is None or hold.until.is_before(earliest)):
+            earliest = hold.until
+    return earliest
