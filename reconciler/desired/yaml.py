@@ -1,0 +1,276 @@
+"""Strict YAML: one document of plain values, or the place of the first mistake.
+
+Events come from libyaml, so that 10,000 files take seconds and a hostile one cannot exhaust the stack. Scalars
+follow the YAML 1.2 core schema; what other readers of the same file would take for something else (`no`, `12:30`,
+`0777`, a bare date) is refused rather than guessed.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+
+from reconciler.model.json import Json
+
+try:
+    from _ruamel_yaml import CParser
+except ImportError:  # no wheel for this platform: about 20 times slower, same events
+    CParser = None
+
+# A file of desired state has a few hundred lines; all of these leave a factor of a hundred.
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+MAX_EVENTS = 100_000
+# Every reader agrees on integers up to here: they fit 64 bits.
+MAX_DIGITS = 18
+
+Path: TypeAlias = tuple[str | int, ...]
+Events: TypeAlias = Iterator[Any]
+
+
+class Refused(Exception):
+    """A file is not what we read. The text names the class of mistake, never the value; places count from 1."""
+
+    def __init__(self, message: str, line: int = 1, column: int = 1, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        self.column = column
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key and its value begin. An entry of a list has its own place for both."""
+
+    key: tuple[int, int]
+    value: tuple[int, int]
+
+
+def read(content: bytes) -> Json:
+    """Return the plain values of the one document in `content`, or raise Refused."""
+    events = _events(_text(content))
+    try:
+        return _document(events)
+    except StopIteration:
+        raise _too_many() from None
+    except YAMLError as mistake:
+        raise _syntax(mistake, content) from None
+
+
+def places(content: bytes) -> Mapping[Path, Place]:
+    """Return where each key and value of a document begins, for content that `read` accepts."""
+    found: dict[Path, Place] = {}
+    events = _events(_text(content))
+    for event in events:
+        if isinstance(event, MappingStartEvent | SequenceStartEvent | ScalarEvent):
+            found[()] = Place(_at(event), _at(event))
+            _locate(events, event, (), found)
+            break
+    return found
+
+
+def _text(content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise Refused(f"the file is larger than {MAX_BYTES} bytes", hint="split it: one object per file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as mistake:
+        raise Refused("the file is not UTF-8 here", *_line_and_column(content, mistake.start)) from None
+
+
+def _events(text: str) -> Events:
+    """Return the events of `text`, at most as many as may be."""
+    if CParser is None:
+        return islice(YAML(typ="safe", pure=True).parse(text), MAX_EVENTS)
+    get_event: Callable[[], Any] = CParser(text).get_event
+    # `iter` with a sentinel and `islice` count in C; a counter in the loops below costs a tenth of all parsing.
+    return islice(iter(get_event, None), MAX_EVENTS)
+
+
+def _document(events: Events) -> Json:
+    next(events)  # the stream starts
+    if type(next(events)) is StreamEndEvent:
+        raise _nothing()
+    root = next(events)
+    value = _scalar(root) if type(root) is ScalarEvent else _collection(events, root, 0)
+    if value is None:
+        raise _nothing()
+    after = next(events)
+    if type(after) is DocumentEndEvent:
+        after = next(events)
+    if type(after) is not StreamEndEvent:
+        raise _refused(after, "a second document is not allowed", "write one object per file")
+    return value
+
+
+def _collection(events: Events, event: Any, depth: int) -> Json:
+    if type(event) is AliasEvent:
+        raise _refused(event, "aliases are not allowed", "write the value out")
+    if event.anchor is not None or event.ctag is not None:
+        raise _decorated(event)
+    if depth >= MAX_DEPTH:
+        raise _refused(event, f"nesting deeper than {MAX_DEPTH} levels is not allowed")
+    return _mapping(events, depth + 1) if type(event) is MappingStartEvent else _sequence(events, depth + 1)
+
+
+def _mapping(events: Events, depth: int) -> Json:
+    found: dict[str, Json] = {}
+    for event in events:
+        if type(event) is not ScalarEvent:
+            if type(event) is MappingEndEvent:
+                return found
+            raise _refused(event, "only text may be a key")
+        key = event.value
+        if key in found:
+            raise _refused(event, "this key is there twice", "keep one of them")
+        if key[:1] in _ODD_STARTS or event.ctag is not None or event.anchor is not None:
+            _check_key(event)
+        value = next(events)
+        found[key] = _scalar(value) if type(value) is ScalarEvent else _collection(events, value, depth)
+    raise StopIteration
+
+
+def _sequence(events: Events, depth: int) -> Json:
+    found: list[Json] = []
+    for event in events:
+        if type(event) is SequenceEndEvent:
+            return found
+        found.append(_scalar(event) if type(event) is ScalarEvent else _collection(events, event, depth))
+    raise StopIteration
+
+
+# What a plain scalar may begin with to be anything but text.
+_NUMBER_STARTS = frozenset("+-.0123456789")
+# What a key may begin with to need a closer look: a number, null, true, false, or a merge.
+_ODD_STARTS = _NUMBER_STARTS | frozenset(("", "~", "n", "N", "t", "T", "f", "F", "<"))
+_NUMBER = re.compile(
+    r"(?P<integer>[-+]?(?:0|[1-9][0-9]*))"
+    r"|(?P<based>0x[0-9a-fA-F]+|0o[0-7]+)"
+    r"|(?P<fraction>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?(?<![0-9]{400}))"
+    r"|(?P<endless>[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
+    r"|(?P<doubtful>[-+]?0b[01_]+|[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+][0-9]+)?"
+    r"|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?)",
+    re.ASCII | re.DOTALL,
+)
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+", re.ASCII)
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_DOUBTFUL_WORDS = frozenset(
+    spelled for word in ("yes", "no", "on", "off") for spelled in (word, word.capitalize(), word.upper())
+)
+
+
+def _scalar(event: Any) -> bool | int | float | str | None:
+    if event.anchor is not None or event.ctag is not None:
+        raise _decorated(event)
+    text: str = event.value
+    if event.implicit[0]:  # plain: neither quoted nor a block
+        if text in _WORDS:
+            return _WORDS[text]
+        if text[0] in _NUMBER_STARTS:
+            return _number(event, text)
+        if text in _DOUBTFUL_WORDS:
+            raise _refused(event, "this word is true or false to some readers", "write true or false, or quote it")
+    return text
+
+
+def _check_key(event: Any) -> None:
+    """Refuse a key that is not text to every reader. `on` may pass: it is a name of ours."""
+    if event.anchor is not None or event.ctag is not None:
+        raise _decorated(event)
+    text: str = event.value
+    is_number = text[:1] in _NUMBER_STARTS and _NUMBER.fullmatch(text)
+    if event.implicit[0] and (text in _WORDS or is_number or text == "<<"):
+        raise _refused(event, "only text may be a key", "quote it; merge keys are not allowed")
+
+
+def _number(event: Any, text: str) -> int | float | str:
+    shape = _NUMBER.fullmatch(text)
+    if shape is None:
+        return text
+    if shape.lastgroup == "endless":
+        raise _refused(event, "only finite numbers are allowed")
+    if shape.lastgroup == "doubtful" or _LEADING_ZERO.fullmatch(text):
+        raise _refused(event, "readers do not agree what this number or date is", "quote it, or write it plainly")
+    if len(text) > MAX_DIGITS:
+        raise _refused(event, f"a number of more than {MAX_DIGITS} characters is not allowed", "quote text")
+    if shape.lastgroup == "fraction":
+        return _finite(event, float(text))
+    return int(text, 0)
+
+
+def _finite(event: Any, number: float) -> float:
+    if number in {float("inf"), float("-inf")}:
+        raise _refused(event, "only finite numbers are allowed")
+    return number
+
+
+def _locate(events: Events, event: Any, path: Path, found: dict[Path, Place]) -> None:
+    if isinstance(event, SequenceStartEvent):
+        for index, entry in enumerate(iter(lambda: next(events), None)):
+            if isinstance(entry, SequenceEndEvent):
+                return
+            found[*path, index] = Place(_at(entry), _at(entry))
+            _locate(events, entry, (*path, index), found)
+    elif isinstance(event, MappingStartEvent):
+        for key in events:
+            if isinstance(key, MappingEndEvent):
+                return
+            value = next(events)
+            found[*path, key.value] = Place(_at(key), _at(value))
+            _locate(events, value, (*path, key.value), found)
+
+
+def _at(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _refused(event: Any, message: str, hint: str = "") -> Refused:
+    return Refused(message, *_at(event), hint)
+
+
+def _decorated(event: Any) -> Refused:
+    what = "anchors" if event.anchor is not None else "tags"
+    return _refused(event, f"{what} are not allowed", "write the value out")
+
+
+def _nothing() -> Refused:
+    return Refused("the file holds no document", hint="remove the file to remove the object")
+
+
+def _too_many() -> Refused:
+    return Refused(f"the file has more than {MAX_EVENTS} values", hint="split it: one object per file")
+
+
+def _syntax(mistake: YAMLError, content: bytes) -> Refused:
+    """Translate what the parser says. libyaml's texts are constants; the pure parser's quote the file."""
+    problem = getattr(mistake, "problem", None) or getattr(mistake, "reason", None)
+    said = f": {problem}" if CParser is not None and problem else ""
+    mark = getattr(mistake, "problem_mark", None) or getattr(mistake, "context_mark", None)
+    if mark is not None:
+        return Refused(f"this is not YAML{said}", mark.line + 1, mark.column + 1)
+    return Refused(f"this is not YAML{said}", *_line_and_column(content, getattr(mistake, "position", 0)))
+
+
+def _line_and_column(content: bytes, offset: int) -> tuple[int, int]:
+    before = content[:offset]
+    last_line = before[before.rfind(b"\n") + 1 :]
+    return before.count(b"\n") + 1, len(last_line.decode("utf-8", "replace")) + 1
