@@ -10,6 +10,8 @@ from reconciler.model.nodepool import Node
 from reconciler.model.spec import STEERING, ObjectSpec, Strict
 from reconciler.model.text import Env
 
+PYTHON_PATTERN = r"^(python3(\.[0-9]{1,2})?|(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*){1,32})$"
+VERSION_PATTERN = r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}((a|b|rc)[0-9]{1,4})?$"
 # Below 1024 a port needs privileges that Ray does not have.
 RayPort = Annotated[int, Field(ge=1024, le=65_535)]
 
@@ -17,12 +19,10 @@ RayPort = Annotated[int, Field(ge=1024, le=65_535)]
 class RaySettings(Strict):
     """The Ray of a cluster."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}((a|b|rc)[0-9]{1,4})?$")]
+    version: Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
     """The exact version of Ray; a machine with another one is refused."""
 
-    python: Annotated[
-        str, StringConstraints(pattern=r"^(python3(\.[0-9]{1,2})?|(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*){1,32})$")
-    ] = "python3"
+    python: Annotated[str, StringConstraints(pattern=PYTHON_PATTERN)] = "python3"
     """The Python that has Ray, on every machine of the cluster: a bare name, or an absolute path."""
 
 

@@ -11,6 +11,8 @@ from reconciler.model.quantity import Duration, Limit
 from reconciler.model.spec import STEERING, ObjectSpec, Strict
 from reconciler.model.text import Argument, Env, Name, RelativePath
 
+REFERENCE_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?/)?[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$"
+
 
 class FailureClass(StrEnum):
     """Why an attempt failed, as far as it decides about another one."""
@@ -121,9 +123,7 @@ class JobSpec(ObjectSpec):
         tuple[
             Annotated[
                 str,
-                StringConstraints(
-                    pattern=r"^([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?/)?[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$"
-                ),
+                StringConstraints(pattern=REFERENCE_PATTERN),
             ],
             ...,
         ],

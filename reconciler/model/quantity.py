@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -20,10 +21,19 @@ def parse_duration(written: Any) -> timedelta:
     """Return the length of time that a text like `90s` or `1h30m` means."""
     if isinstance(written, timedelta):
         return written
-    # `fullmatch`: with `match`, `$` would let a trailing line break pass.
-    found = _DURATION.fullmatch(written) if isinstance(written, str) else None
-    if found is None:
+    span = _span_of(written) if isinstance(written, str) else None
+    if span is None:
         raise PydanticCustomError("duration", "expected a length of time such as 90s, 15m, 2h or 1d12h")
+    return span
+
+
+# Thousands of jobs share a few spans.
+@lru_cache(maxsize=1024)
+def _span_of(written: str) -> timedelta | None:
+    # `fullmatch`: with `match`, `$` would let a trailing line break pass.
+    found = _DURATION.fullmatch(written)
+    if found is None:
+        return None
     return timedelta(seconds=sum(int(part[:-1]) * _SECONDS[part[-1]] for part in found.groups() if part))
 
 

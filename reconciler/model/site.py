@@ -11,6 +11,8 @@ from reconciler.model.quantity import Limit
 from reconciler.model.spec import STEERING, ObjectSpec, Strict
 from reconciler.model.text import Line
 
+PLAN_PATTERN = "^[0-9a-f]{64}$"
+
 
 class Brakes(Strict):
     """How much one plan may take away before it needs an approval."""
@@ -31,7 +33,7 @@ class Brakes(Strict):
 class Approval(Strict):
     """Lets one held plan pass."""
 
-    plan: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+    plan: Annotated[str, StringConstraints(pattern=PLAN_PATTERN)]
     """The digest of the held plan, as `rayops plan` and the status show it."""
 
     reason: Line

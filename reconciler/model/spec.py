@@ -1,6 +1,7 @@
 """What every document shares: strictness, and which of its fields decide what runs."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -51,10 +52,7 @@ Exclusion: TypeAlias = dict[Any, Any]
 
 def what_runs(spec: Strict) -> dict[str, Any]:
     """Return `spec` as JSON with steering fields and defaults left out."""
-    kind = type(spec)
-    if kind not in _STEERING_FIELDS:
-        _STEERING_FIELDS[kind] = _steering_fields(kind)
-    return spec.model_dump(mode="json", exclude=_STEERING_FIELDS[kind], exclude_defaults=True)
+    return spec.model_dump(mode="json", exclude=steering_fields(type(spec)), exclude_defaults=True)
 
 
 def spec_digest(document: Any) -> str:
@@ -65,10 +63,9 @@ def spec_digest(document: Any) -> str:
     return digest({"kind": document.kind, "spec": what_runs(document.spec)})
 
 
-_STEERING_FIELDS: dict[type[Strict], Exclusion] = {}
-
-
-def _steering_fields(kind: type[Strict]) -> Exclusion:
+@cache
+def steering_fields(kind: type[Strict]) -> Exclusion:
+    """Return the fields of `kind`, at any depth, that do not change what runs."""
     found: Exclusion = {}
     for name, field in kind.model_fields.items():
         if any(isinstance(mark, Steering) for mark in field.metadata):
@@ -81,7 +78,7 @@ def _steering_fields(kind: type[Strict]) -> Exclusion:
 def _steering_inside(annotation: Any) -> Exclusion:
     """Return the exclusion inside a field's type: a record, one of several, or a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, Strict):
-        return _steering_fields(annotation)
+        return steering_fields(annotation)
     inside: Exclusion = {}
     for part in get_args(annotation):
         inside |= _steering_inside(part)

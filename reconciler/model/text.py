@@ -13,6 +13,13 @@ from reconciler.model.ids import NAME_PATTERN
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name of ours. pydantic's regular expressions are linear, and their `$` means the very end."""
 
+LABEL_KEY_PATTERN = r"^([a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$"
+LOGIN_PATTERN = r"^[a-z_][a-z0-9_.-]{0,31}$"
+HOST_PATTERN = r"^[a-z0-9:][a-z0-9.:-]*$"
+PATH_PATTERN = r"^[A-Za-z0-9_.@+][A-Za-z0-9_.@+=,:/ -]{0,1023}$"
+ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+ARGUMENT_PATTERN = "^[^\\x00]*$"
 # Bidirectional overrides and zero-width characters make a reviewer read another text than the machine.
 LINE_PATTERN = "^[^\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]*$"
 Line: TypeAlias = Annotated[str, StringConstraints(pattern=LINE_PATTERN, max_length=500)]
@@ -20,19 +27,15 @@ Line: TypeAlias = Annotated[str, StringConstraints(pattern=LINE_PATTERN, max_len
 
 LabelKey: TypeAlias = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^([a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
-    ),
+    StringConstraints(pattern=LABEL_KEY_PATTERN),
 ]
-LabelValue: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")
-]
+LabelValue: TypeAlias = Annotated[str, StringConstraints(pattern=LABEL_VALUE_PATTERN)]
 Labels: TypeAlias = Annotated[Mapping[LabelKey, LabelValue], Field(max_length=64)]
 Annotations: TypeAlias = Annotated[
     Mapping[LabelKey, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=64)
 ]
 
-Login: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
+Login: TypeAlias = Annotated[str, StringConstraints(pattern=LOGIN_PATTERN)]
 """A login name on a machine."""
 
 # Ray refuses labels of its own prefix; ours tell which machine of which pool a Ray node is.
@@ -66,9 +69,7 @@ def _host(host: str) -> str:
     raise PydanticCustomError("host", "expected a host name or an IP address, without user and port")
 
 
-Host: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9:][a-z0-9.:-]*$", max_length=253), AfterValidator(_host)
-]
+Host: TypeAlias = Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=253), AfterValidator(_host)]
 """A host name in lower case or an IP address. It never begins like an option and names no user or port."""
 
 
@@ -79,9 +80,7 @@ def _below_root(path: str) -> str:
     return path
 
 
-RelativePath: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+][A-Za-z0-9_.@+=,:/ -]{0,1023}$"), AfterValidator(_below_root)
-]
+RelativePath: TypeAlias = Annotated[str, StringConstraints(pattern=PATH_PATTERN), AfterValidator(_below_root)]
 """A path below the shared root."""
 
 # These would let a file of desired state replace what RayOps or the dynamic linker rely on.
@@ -100,9 +99,9 @@ def _free_env(env: Mapping[str, str]) -> Mapping[str, str]:
     return env
 
 
-EnvName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+EnvName: TypeAlias = Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN)]
 # No NUL: it ends a variable of a process early.
-Argument: TypeAlias = Annotated[str, StringConstraints(pattern="^[^\\x00]*$", max_length=32_768)]
+Argument: TypeAlias = Annotated[str, StringConstraints(pattern=ARGUMENT_PATTERN, max_length=32_768)]
 Env: TypeAlias = Annotated[Mapping[EnvName, Argument], Field(max_length=256), AfterValidator(_free_env)]
 """Environment variables. Put no secret here: everybody who can read the repo can read it; name a file instead."""
 

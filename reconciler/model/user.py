@@ -8,6 +8,9 @@ from reconciler.model.metadata import ApiVersion, Metadata
 from reconciler.model.spec import ObjectSpec, Strict
 from reconciler.model.text import Line
 
+# Deliberately loose and linear: the address is shown, never parsed, and clever patterns are slow ones.
+EMAIL_PATTERN = r"^([^@\s]{1,64}@[A-Za-z0-9.-]{1,255})?$"
+
 
 class UserSpec(ObjectSpec):
     """How to name and reach the person."""
@@ -15,8 +18,7 @@ class UserSpec(ObjectSpec):
     display_name: Line = ""
     """The person's name as people read it."""
 
-    # Deliberately loose and linear: the address is shown, never parsed, and clever patterns are slow ones.
-    email: Annotated[str, StringConstraints(pattern=r"^([^@\s]{1,64}@[A-Za-z0-9.-]{1,255})?$")] = ""
+    email: Annotated[str, StringConstraints(pattern=EMAIL_PATTERN)] = ""
     """Where to write to the person."""
 
 
