@@ -1,7 +1,7 @@
 """One revision of the desired files, named by content."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -10,11 +10,14 @@ class Snapshot:
     """The desired files at one revision.
 
     `revision` is a full commit id, or `dir:<sha256>` of a directory source. `files` maps each path (relative to
-    the configured sub-path, `/` as separator) to its content id: a Git blob id, or `sha256:<hex>`.
+    the configured sub-path, `/` as separator) to its content id: a Git blob id, or `sha256:<hex>`. `rejected` maps
+    each entry that may not be read (link, submodule, hostile name, too large) to the reason; it is not in `files`,
+    but it is there: its objects are broken, not deleted.
     """
 
     revision: str
     files: Mapping[str, str]
+    rejected: Mapping[str, str] = field(default_factory=dict)
 
 
 class SourceFault(StrEnum):
