@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, StringConstraints
 
 from reconciler.model.metadata import ApiVersion, TeamMetadata
-from reconciler.model.quantity import Duration, Limit
+from reconciler.model.quantity import Duration, Grace, Limit
 from reconciler.model.spec import STEERING, ObjectSpec, Strict
 from reconciler.model.text import Argument, Env, Name, RelativePath
 
@@ -113,7 +113,7 @@ class JobSpec(ObjectSpec):
     retry: Annotated[Retry, STEERING] = Retry()
     """Whether a failed attempt is followed by another one."""
 
-    grace: Annotated[Duration, STEERING, Field(le=timedelta(days=1))] = timedelta(seconds=30)
+    grace: Annotated[Grace, STEERING] = timedelta(seconds=30)
     """The time between the request to stop and the kill."""
 
     priority: Annotated[Literal["low", "normal", "high"], STEERING] = "normal"

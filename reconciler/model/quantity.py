@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 DURATION_PATTERN = r"^(?=[0-9])([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$"
@@ -48,9 +48,9 @@ def write_duration(span: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-def parse_memory(written: Any) -> int:
-    """Return the bytes that a text like `500GiB` means."""
-    if isinstance(written, int) and not isinstance(written, bool):
+def parse_memory(written: Any, context: ValidationInfo) -> int:
+    """Return the bytes that a text like `500GiB` means. Bytes are for Python code only: a file names its unit."""
+    if context.mode == "python" and type(written) is int:
         return written
     found = _MEMORY.fullmatch(written) if isinstance(written, str) else None
     if found is None:
@@ -73,8 +73,23 @@ Duration: TypeAlias = Annotated[
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["90s", "15m", "2h", "1d12h"]}),
 ]
 
+
+def _above_zero(span: timedelta) -> timedelta:
+    if not span:
+        raise PydanticCustomError("duration", "expected a length of time above zero")
+    return span
+
+
+def _up_to_a_day(span: timedelta) -> timedelta:
+    if span > timedelta(days=1):
+        raise PydanticCustomError("duration", "expected a length of time of at most a day")
+    return span
+
+
 # A limit of zero would end every attempt before it starts.
-Limit: TypeAlias = Annotated[Duration, Field(gt=timedelta(0))]
+Limit: TypeAlias = Annotated[Duration, AfterValidator(_above_zero)]
+# A job that needs longer to save its work than a day does not end any more.
+Grace: TypeAlias = Annotated[Duration, AfterValidator(_up_to_a_day)]
 
 Memory: TypeAlias = Annotated[
     int,
