@@ -1,0 +1,130 @@
+"""What goes to a gate and what comes back, whatever carries it. Answers are hostile input."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from reconciler.model.json import JsonObject
+from reconciler.model.machine import Machine
+from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
+from reconciler.remote.gate import PROTOCOL
+
+# One MiB holds the slots of a thousand clusters; what is longer is an accident or an attack.
+DOCUMENT_LIMIT = 1 << 20
+# A document of the gate is four levels deep; deeper ones would exhaust the stack of those who walk through it.
+DEPTH_LIMIT = 12
+MESSAGE_LIMIT = 2000
+# Ours have 64 characters; hiding a short text everywhere would garble the answer instead.
+SECRET_LENGTH = 16
+# What coreutils' timeout and a shell answer for the gate (timeout(1), sh(1)); -1 is a lost connection.
+_STATUSES = {
+    -1: "the connection ended before the gate did",
+    124: "the gate did not end in time and was stopped",
+    125: "timeout could not run the gate",
+    126: "python or the node program may not be run there",
+    127: "timeout or python is not found there",
+    137: "the gate did not end in time and was killed",
+}
+# What a terminal or a reviewer would obey instead of show: C0, DEL, C1, bidirectional overrides, line separators.
+_HIDDEN = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F)])
+_HIDDEN |= dict.fromkeys([*range(0x2060, 0x206A), 0xFEFF])
+_TEXT = {code: None for code in _HIDDEN if chr(code) not in "\n\t"}
+_LINE = {code: " " if chr(code) in "\n\t\r" else None for code in _HIDDEN}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One request to one machine, and how to read what comes back; the cluster's token never comes out of it."""
+
+    where: str
+    document: bytes = field(repr=False)
+    token: bytes = field(repr=False, default=b"")
+
+    @classmethod
+    def of(cls, machine: Machine, request: JsonObject) -> "Conversation | NotDone":
+        """Return the conversation that begins with `request`; one that no gate would read is not begun."""
+        try:
+            document = orjson.dumps(request)
+        except orjson.JSONEncodeError:
+            # The cause would quote the value, and the request carries the cluster's token.
+            return NotDone(FailureKind.BUG, f"{machine}: the request is not a JSON document; nothing was sent")
+        if len(document) > DOCUMENT_LIMIT:
+            return NotDone(FailureKind.BUG, f"{machine}: the request is longer than {DOCUMENT_LIMIT} bytes")
+        args = request.get("args")
+        token = args.get("token") if isinstance(args, Mapping) else None
+        return cls(
+            str(machine),
+            document,
+            token.encode() if isinstance(token, str) and len(token) >= SECRET_LENGTH else b"",
+        )
+
+    def outcome(self, answer: bytes, status: int, complaint: bytes) -> Outcome:
+        """Return what the gate said; anything but status 0 and one whole, well-formed document is `Unknown`."""
+        if len(answer) > DOCUMENT_LIMIT:
+            return Unknown(f"{self.where}: the answer is longer than {DOCUMENT_LIMIT} bytes")
+        if status != 0:
+            last = one_line(self._hide(complaint).decode("utf-8", "replace").strip().rpartition("\n")[2], 300)
+            why = _STATUSES.get(status, f"the gate ended with status {status}")
+            return Unknown(f"{self.where}: {why}" + (f": {last}" if last else ""))
+        try:
+            document = orjson.loads(self._hide(answer))
+        except orjson.JSONDecodeError:
+            return Unknown(f"{self.where}: the gate ended without one whole JSON document")
+        if not _is_answer(document):
+            return Unknown(f"{self.where}: this is no answer of gate protocol {PROTOCOL}")
+        if document["ok"]:
+            return Done(_clean(document["result"]))
+        return NotDone(FailureKind(document["kind"]), one_line(document["message"]))
+
+    def _hide(self, text: bytes) -> bytes:
+        return text.replace(self.token, b"***") if self.token else text
+
+
+def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Return foreign text as one line that is safe to show, cut to `limit` characters."""
+    line = " ".join(text[: 4 * limit].translate(_LINE).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _is_answer(document: object) -> bool:
+    if not isinstance(document, dict) or not _is_shallow(document):
+        return False
+    version = document.get("protocol")
+    if type(version) is not int or version != PROTOCOL:
+        return False
+    if document.get("ok") is True:
+        return document.keys() == {"protocol", "ok", "result"} and isinstance(document["result"], dict)
+    return (
+        document.get("ok") is False
+        and document.keys() == {"protocol", "ok", "kind", "message"}
+        and isinstance(document["message"], str)
+        and document["kind"] in [kind.value for kind in FailureKind]
+    )
+
+
+def _is_shallow(document: object) -> bool:
+    level: list[object] = [document]
+    for _ in range(DEPTH_LIMIT):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return True
+    return False
+
+
+def _children(value: object) -> Sequence[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else ()
+
+
+def _clean(value: Any) -> Any:
+    """Strip control characters from every text; line breaks and tabs stay, since logs need them."""
+    if isinstance(value, str):
+        return value.translate(_TEXT)
+    if isinstance(value, Mapping):
+        return {key.translate(_TEXT): _clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
