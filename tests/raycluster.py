@@ -117,11 +117,13 @@ class RayCluster:
 
     def _ray_start(self, role: str, env: Mapping[str, str], arguments: list[str]) -> None:
         (self.home / role).mkdir(exist_ok=True)
+        # A folder per life: Ray remembers its address there and refuses to start again while any raylet names it.
+        temp = tempfile.mkdtemp(dir=self.home / role)
         agent, agent_rpc, metrics, runtime_env, dashboard_metrics = free_ports(5)
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", *arguments),
             f"--node-ip-address={self.ip}",
-            f"--temp-dir={self.home / role}",
+            f"--temp-dir={temp}",
             f"--dashboard-agent-listen-port={agent}",
             f"--dashboard-agent-grpc-port={agent_rpc}",
             f"--metrics-export-port={metrics}",

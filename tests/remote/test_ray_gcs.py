@@ -16,12 +16,13 @@ from reconciler.remote.gcs import Failed, GcsChildren, GcsReply, Told
 
 CLOCK = SystemClock()
 HEAD = HeadAddress("main", "127.0.0.1", 9, 1, 1)
+NEVER_LEFT = '{"failed": "UNAVAILABLE", "message": "failed to connect to all addresses; x"}'
 READY = 'print(\'{"ok": {"ready": true}}\', flush=True)\n'
 # Programs that stand in for the child; each sees the request as `line`.
 CHILDREN = {
     "echo": 'print(json.dumps({"ok": {"pid": os.getpid(), "asked": json.loads(line)}}), flush=True)',
     "refusal": 'print(\'{"failed": "UNAUTHENTICATED", "message": "bad\\\\u001b[31m token"}\', flush=True)',
-    "unreached": 'print(\'{"failed": "UNAVAILABLE", "message": "failed to connect to all addresses"}\', flush=True)',
+    "unreached": "print(NEVER_LEFT, flush=True)",
     "silence": "time.sleep(60)",
     "death": "os._exit(1)",
     "rubbish": 'print("{{{", flush=True)',
@@ -40,7 +41,10 @@ class Pythons:
 
     def use(self, name: str, program: str) -> None:
         path = self.folder / name.replace(" ", "-")
-        path.write_text(f"#!{sys.executable}\nimport json, os, sys, time\n{program}\n", encoding="utf-8")
+        path.write_text(
+            f"#!{sys.executable}\nimport json, os, sys, time\nNEVER_LEFT = {NEVER_LEFT!r}\n{program}\n",
+            encoding="utf-8",
+        )
         path.chmod(0o755)
         self.now = str(path)
 
