@@ -38,6 +38,7 @@ class RayCluster:
     """One head and its workers; `close` leaves no process and no file behind."""
 
     cluster: str = "main"
+    env: Mapping[str, str] = field(default_factory=dict)
     token: str = field(default_factory=lambda: os.urandom(16).hex())
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rc", dir="/tmp")))
     head: HeadAddress = field(init=False)
@@ -147,6 +148,7 @@ class RayCluster:
                     "RAY_health_check_timeout_ms": "2000",
                     "RAY_health_check_failure_threshold": "3",
                     "RAY_health_check_initial_delay_ms": "1000",
+                    **self.env,
                     **env,
                 },
                 stdin=subprocess.DEVNULL,

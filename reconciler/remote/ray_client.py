@@ -157,6 +157,7 @@ class RayClient:
             token_required=token_required,
             nodes=ray_answers.read_nodes(reply.result.get("nodes")),
             jobs=ray_answers.read_jobs(reply.result.get("jobs"), ids),
+            asked=ids,
         )
         return Present(seen, self._clock.now())
 

@@ -1,7 +1,7 @@
 """One Ray cluster to experiment on: the fake one, or a real one on loopback. Tests do not know which."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from signal import SIGCONT, SIGKILL, SIGSTOP
@@ -116,14 +116,14 @@ class FakeLab:
 class RealLab:
     """A real cluster; time passes by itself."""
 
-    def __init__(self) -> None:
-        self.cluster = RayCluster()
+    def __init__(self, workers: Sequence[str] = ("w1", "w2"), env: Mapping[str, str] | None = None) -> None:
+        self.cluster = RayCluster(env=env or {})
         self.head = self.cluster.head
         self._clients: list[RayClient] = []
         try:
             self.ray: RayApi = self.with_token(self.cluster.token)
             self.cluster.start_head({"RAY_JOB_START_TIMEOUT_SECONDS": str(START_LIMIT)})
-            for name in ("w1", "w2"):
+            for name in workers:
                 self.cluster.start_worker(name)
         except BaseException:
             self.close()

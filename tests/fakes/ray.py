@@ -54,9 +54,10 @@ class FakeRay:
             return Unreachable("no whole answer", now)
         if self._tokens(head.cluster) != there.token:
             return Unreachable("the head refuses our token (HTTP 403)", now)
-        jobs = {each: _record(each, there.jobs[each]) for each in sorted(set(submission_ids) & there.jobs.keys())}
+        asked = frozenset(filter(SUBMISSION_ID.fullmatch, submission_ids))
+        jobs = {each: _record(each, there.jobs[each]) for each in sorted(asked & there.jobs.keys())}
         nodes = tuple(_node(self.world, there, node) for _, node in sorted(there.nodes.items()))
-        return Present(HeadSeen(there.session, there.ray_version, there.token_required, nodes, jobs), now)
+        return Present(HeadSeen(there.session, there.ray_version, there.token_required, nodes, jobs, asked), now)
 
     def submit(self, head: HeadAddress, submission: Submission, timeout: timedelta) -> Outcome:
         """Hand a job to Ray. An id that Ray already has is `Done`: an earlier try succeeded."""
