@@ -45,7 +45,7 @@ class GitSource:
         # A socket's path has at most 107 bytes, so that it cannot live below the state folder.
         self._sockets = Path(tempfile.mkdtemp(prefix="rayops-"))
         self._environment = git_setup.surroundings(settings, self._location, self._sockets)
-        self._lane = Lane(clock, settings.limits.local)
+        self._lane = Lane(clock)
         self._mirror = self._open_mirror()
         self._damaged = not self._mirror.exists()
         self._failed_rebuilds = 0
@@ -208,7 +208,7 @@ class GitSource:
         if folder is None:
             return None
         try:
-            return self._lane.run(lambda: peek.branch_tip(folder, self._branch))
+            return self._lane.run(lambda: peek.branch_tip(folder, self._branch), self._settings.limits.local)
         except Hung:
             return None
 
