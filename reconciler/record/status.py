@@ -1,0 +1,239 @@
+"""The status directory: what changed is written, what did not is left alone, and the index comes last."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+import reconciler
+from reconciler.clock import Clock
+from reconciler.model.document import KINDS
+from reconciler.model.status import ObjectStatus
+from reconciler.record.document import (
+    JsonDocument,
+    Overview,
+    content_digest,
+    document,
+    index_bytes,
+    index_row,
+    pretty,
+    summary,
+)
+from reconciler.record.text import Redaction, plain, written
+from reconciler.remote.files import Files, FilesError
+
+INDEX = "index.json"
+SUMMARY = "summary.json"
+HEARTBEAT = "heartbeat.json"
+QUEUES = "queue"
+
+_MAX_DOCUMENT = 16 << 20
+_MAX_INDEX = 1 << 28
+_FACTS = ("state", "sync", "health")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    key: tuple[str, str, str]
+    content: str
+    facts: tuple[str, ...]
+    encoded: bytes
+
+
+class StatusWriter:
+    """Writes the status directory and never reads a decision from it.
+
+    What could not be written is kept and tried again with the next call, so a full disk costs readers freshness
+    and nothing else.
+    """
+
+    def __init__(self, files: Files, clock: Clock, redaction: Redaction | None = None) -> None:
+        self._files = files
+        self._clock = clock
+        self._redaction = redaction or Redaction()
+        self._loaded = False
+        self._rows: dict[str, _Row] = {}
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._waiting: dict[str, ObjectStatus | None] = {}
+        self._present: set[str] = set()
+        # Of files beside the documents: the digest of what is on the disk, and of what an extra was made of.
+        self._disk: dict[str, str] = {}
+        self._extras: dict[str, str] = {}
+        self._index_due = True
+
+    def paths(self) -> frozenset[str]:
+        """Return the documents that are there, also those of objects that are gone; raises FilesError."""
+        self._load()
+        return frozenset(self._present)
+
+    def write(self, changed: Iterable[ObjectStatus], removed: Iterable[str], view: Overview) -> str | None:
+        """Bring the directory up to date; return None, or why it could not be.
+
+        `changed` may hold unchanged objects too, at the price of a comparison.
+        """
+        self._waiting.update({status.path: status for status in changed})
+        self._waiting.update(dict.fromkeys(removed))
+        try:
+            self._load()
+            self._write_documents(view)
+            self._write_extras(view.extras)
+            self._write_changed(SUMMARY, pretty(summary(view, self._counts, self._redaction)))
+            if self._index_due:
+                rows = sorted(self._rows.values(), key=lambda row: row.key)
+                self._write_changed(INDEX, index_bytes(row.encoded for row in rows))
+                self._index_due = False
+        except FilesError as error:
+            return error.message
+        return None
+
+    def beat(self, number: int, pid: int, revision: str) -> str | None:
+        """Say that the daemon lives; `number` counts its passes. Return None, or why it could not be said."""
+        said = {
+            "at": written(self._clock.now().wall),
+            "pass": number,
+            "pid": pid,
+            "revision": revision,
+            "version": reconciler.__version__,
+        }
+        try:
+            self._files.write(HEARTBEAT, pretty(said))
+        except FilesError as error:
+            return error.message
+        return None
+
+    def _load(self) -> None:
+        """Learn once what the directory holds: one list per folder and one index, not 10,000 documents."""
+        if self._loaded:
+            return
+        present = set(self._documents_on_disk())
+        data = self._files.read(INDEX, limit=_MAX_INDEX)
+        self._disk = {INDEX: _digest(data)} if data is not None else {}
+        self._extras = {f"{QUEUES}/{name}": "" for name in self._files.list(QUEUES)}
+        self._present = present
+        for raw in _rows_of(data):
+            row = _row(raw)
+            if row is not None and raw["path"] in present:
+                self._put(raw["path"], row)
+        self._loaded = True
+
+    def _documents_on_disk(self) -> Iterable[str]:
+        top = self._files.list("")
+        for folder in sorted({kind.lower() for kind in KINDS} & set(top)):
+            for name in self._files.list(folder):
+                if name.endswith(".json"):
+                    yield f"{folder}/{name}"
+                    continue
+                for inner in self._files.list(f"{folder}/{name}"):
+                    yield f"{folder}/{name}/{inner}"
+
+    def _write_documents(self, view: Overview) -> None:
+        now = view.as_of or self._clock.now().wall
+        documents: dict[str, bytes] = {}
+        rows: dict[str, _Row] = {}
+        for path, status in self._waiting.items():
+            if status is None:
+                continue
+            content = content_digest(status)
+            row = self._rows.get(path)
+            if row is not None and row.content == content:
+                continue
+            before = self._before(path)
+            after = document(status, before, now, self._redaction)
+            if after is not before:
+                documents[path] = pretty(after)
+            rows[path] = _encoded(index_row(after, path, content))
+        self._files.write_many(documents)
+        self._present |= documents.keys()
+        self._remove([path for path, status in self._waiting.items() if status is None])
+        for path, row in rows.items():
+            self._put(path, row)
+        self._waiting.clear()
+
+    def _before(self, path: str) -> JsonDocument:
+        if path not in self._present:
+            return {}
+        try:
+            found = orjson.loads(self._files.read(path, limit=_MAX_DOCUMENT) or b"{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._files.remove(path)
+            self._drop(path)
+            self._present.discard(path)
+            folder = path.rpartition("/")[0]
+            if folder and not self._files.list(folder):
+                self._files.remove(folder)
+
+    def _write_extras(self, extras: Mapping[str, object]) -> None:
+        for path, value in sorted(extras.items()):
+            made_of = _digest(
+                orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+            )
+            if self._extras.get(path) != made_of:
+                self._write_changed(path, pretty(plain(value, self._redaction)))
+                self._extras[path] = made_of
+        for path in sorted(self._extras.keys() - extras.keys()):
+            self._files.remove(path)
+            self._disk.pop(path, None)
+            del self._extras[path]
+
+    def _write_changed(self, path: str, data: bytes) -> None:
+        digest = _digest(data)
+        if path not in self._disk:
+            found = self._files.read(path, limit=_MAX_INDEX)
+            self._disk[path] = _digest(found) if found is not None else ""
+        if self._disk[path] != digest:
+            # Until it is known to be written, it is not known what is there.
+            del self._disk[path]
+            self._files.write(path, data)
+            self._disk[path] = digest
+
+    def _put(self, path: str, row: _Row) -> None:
+        self._drop(path)
+        self._rows[path] = row
+        self._counts.update(_counted(row))
+        self._index_due = True
+
+    def _drop(self, path: str) -> None:
+        row = self._rows.pop(path, None)
+        if row is not None:
+            self._counts.subtract(_counted(row))
+            self._index_due = True
+
+
+def _counted(row: _Row) -> list[tuple[str, str, str]]:
+    kind = row.key[0]
+    return [(kind, "total", ""), *((kind, name, value) for name, value in zip(_FACTS, row.facts, strict=True))]
+
+
+def _encoded(row: JsonDocument) -> _Row:
+    key = (row["kind"], row["team"], row["name"])
+    facts = tuple(row[name] for name in _FACTS)
+    return _Row(key, row["content"], facts, orjson.dumps(row, option=orjson.OPT_SORT_KEYS))
+
+
+def _rows_of(data: bytes | None) -> list[Any]:
+    try:
+        found = orjson.loads(data or b"null")
+    except ValueError:
+        return []
+    rows = found.get("objects") if isinstance(found, dict) else None
+    return rows if isinstance(rows, list) else []
+
+
+def _row(raw: Any) -> _Row | None:
+    """Return a row of an index that was there, or None when it is not one of ours."""
+    names = ("kind", "team", "name", "path", "content", *_FACTS)
+    if not isinstance(raw, dict) or not all(isinstance(raw.get(name), str) for name in names):
+        return None
+    return _encoded(raw)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
