@@ -44,12 +44,17 @@ class Overview:
 
 def content_digest(status: ObjectStatus) -> str:
     """Return a digest of what a status says; a new revision that leaves it alone does not change it."""
-    said = [getattr(status, name) for name in ObjectStatus.__slots__ if name != "revision"]
-    # `default`: a kind may tell a value that JSON does not know; document() writes it as text, too.
-    return hashlib.sha256(orjson.dumps(said, default=str, option=_DIGESTED)).hexdigest()[:32]
+    return digest_of([getattr(status, name) for name in ObjectStatus.__slots__ if name != "revision"])
 
 
-_DIGESTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+def digest_of(value: object) -> str:
+    """Return a digest of what `value` says, before it is cleaned: that costs more and is often not needed."""
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    try:
+        data = orjson.dumps(value, default=str, option=option)
+    except TypeError:  # half a character or a number beyond 64 bits; cleaned values have neither
+        data = orjson.dumps(plain(value, Redaction()), option=option)
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def document(status: ObjectStatus, before: JsonDocument, now: datetime, redaction: Redaction) -> JsonDocument:

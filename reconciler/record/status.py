@@ -16,6 +16,7 @@ from reconciler.record.document import (
     JsonDocument,
     Overview,
     content_digest,
+    digest_of,
     document,
     index_bytes,
     index_row,
@@ -172,9 +173,7 @@ class StatusWriter:
 
     def _write_extras(self, extras: Mapping[str, object]) -> None:
         for path, value in sorted(extras.items()):
-            made_of = _digest(
-                orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-            )
+            made_of = digest_of(value)
             if self._extras.get(path) != made_of:
                 self._write_changed(path, pretty(plain(value, self._redaction)))
                 self._extras[path] = made_of

@@ -380,6 +380,16 @@ def test_foreign_text_is_made_harmless_and_short() -> None:
     assert document["detail"]["log"] == "a\nb]8;;http://evil"
 
 
+@pytest.mark.parametrize(
+    "value", [2**70, -(2**70), "half \ud800", object(), {1: 2}, {("a", 1): 2}, float("nan"), (1, (2,))]
+)
+def test_no_value_that_a_machine_tells_stops_the_writer(value: object) -> None:
+    daemon = _Daemon()
+    for _ in range(2):
+        daemon.write(_job(detail={"told": value}), view=Overview("c1", extras={"plan.json": {"told": value}}))
+    assert "told" in _read(daemon.files, "job/rl/ppo.json")["detail"]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
 @pytest.mark.parametrize("path", ["job", "index.json", "summary.json", "queue", ""])
 @pytest.mark.parametrize("step", ["write", "flush folder"])
