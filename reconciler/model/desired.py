@@ -49,10 +49,13 @@ class Desired:
     """Everything people asked for at one revision.
 
     `errors` lists broken files; `problems` lists, per object, what its file cannot know (a pool that does not
-    exist, a dependency cycle): such an object is held, nothing of it is undone.
+    exist, a dependency cycle): such an object is held, nothing of it is undone. `unsettled` names teams (empty for
+    the site's own objects) with a broken file that never was good: it may describe an object that is missing here,
+    so nothing that belongs to them may be removed.
     """
 
     revision: str
     objects: Mapping[ObjectId, Loaded]
     errors: tuple[FileError, ...] = ()
     problems: Mapping[ObjectId, tuple[str, ...]] = field(default_factory=dict)
+    unsettled: frozenset[str] = frozenset()

@@ -1,0 +1,333 @@
+"""What is broken harms nobody else, and nothing is taken away because a file could not be understood."""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.desired.cache import FILE
+from reconciler.desired.load import Loader, load_tree
+from reconciler.model.desired import Desired
+from reconciler.model.ids import ObjectId
+from reconciler.model.snapshot import Snapshot
+from tests.fakes.files import FakeFiles
+
+HEAD = "apiVersion: rayops/v1\n"
+SITE = (HEAD + "kind: Site\nmetadata: {name: site}\nspec: {}\n").encode()
+BROKEN = b"a: [b"
+
+
+def user(name: str, note: str = "") -> bytes:
+    return f"{HEAD}kind: User\nmetadata: {{name: {name}}}\nspec: {{displayName: '{note}'}}\n".encode()
+
+
+def job(name: str, team: str = "rl", rerun: int = 0) -> bytes:
+    workload = "{type: command, argv: [x]}"
+    spec = f"{{user: alice, pool: h20, workload: {workload}, rerun: {rerun}}}"
+    return f"{HEAD}kind: Job\nmetadata: {{name: {name}, team: {team}}}\nspec: {spec}\n".encode()
+
+
+def user_id(name: str) -> ObjectId:
+    return ObjectId("User", "", name)
+
+
+class Repo:
+    """A tree of files that can be loaded; counts what is read and can refuse to give contents."""
+
+    def __init__(self, state: FakeFiles | None = None) -> None:
+        self.files: dict[str, bytes] = {}
+        self.unreadable: set[str] = set()
+        self.read_ids: list[str] = []
+        self.loader = Loader(state)
+
+    def load(self, **changes: bytes | None) -> Desired:
+        return self.commit({f"{name}.yaml": content for name, content in changes.items()})
+
+    def commit(self, changes: Mapping[str, bytes | None]) -> Desired:
+        for path, content in changes.items():
+            if content is None:
+                del self.files[path]
+            else:
+                self.files[path] = content
+        self.read_ids.clear()
+        return self.loader.load(self.snapshot(), self.read)
+
+    def snapshot(self) -> Snapshot:
+        ids = {path: hashlib.sha256(content).hexdigest() for path, content in self.files.items()}
+        return Snapshot(hashlib.sha256(repr(sorted(ids.items())).encode()).hexdigest(), ids)
+
+    def read(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        self.read_ids += ids
+        known = {hashlib.sha256(content).hexdigest(): content for content in self.files.values()}
+        hidden = {hashlib.sha256(self.files[path]).hexdigest() for path in self.unreadable}
+        return {content: known[content] for content in ids if content not in hidden}
+
+
+def note(desired: Desired, name: str) -> tuple[str, bool]:
+    loaded = desired.objects[user_id(name)]
+    return loaded.document.spec.display_name, loaded.stale
+
+
+def test_every_good_file_gives_one_object() -> None:
+    desired = Repo().load(a=user("alice"), site=SITE)
+    assert set(desired.objects) == {user_id("alice"), ObjectId("Site", "", "site")}
+    assert desired.errors == ()
+    assert desired.objects[user_id("alice")].path == "a.yaml"
+
+
+def test_identity_is_in_the_document_and_not_in_the_path() -> None:
+    repo = Repo()
+    before = repo.load(a=user("alice"))
+    after = repo.load(a=None, b=user("alice"))
+    assert set(after.objects) == set(before.objects)
+    assert after.objects[user_id("alice")].path == "b.yaml"
+    assert repo.read_ids == []
+
+
+def test_files_that_describe_nothing_are_left_alone() -> None:
+    desired = Repo().commit({"README.md": b"{", ".github/ci.yml": b"{", "x.json": b"{"})
+    assert desired == Desired(desired.revision, {})
+
+
+def test_only_changed_files_are_read() -> None:
+    repo = Repo()
+    repo.load(a=user("alice"), b=user("bob"))
+    assert len(repo.read_ids) == 2
+    repo.load(a=user("alice", "again"))
+    assert len(repo.read_ids) == 1
+
+
+def test_nothing_changed_gives_the_same_objects_without_reading() -> None:
+    repo = Repo()
+    before = repo.load(a=user("alice"), b=BROKEN)
+    after = repo.load()
+    assert after == before
+    assert after.objects is before.objects
+    assert repo.read_ids == []
+
+
+def test_a_broken_file_keeps_its_last_good_object_and_harms_nobody_else() -> None:
+    repo = Repo()
+    repo.load(a=user("alice", "old"), b=user("bob", "old"))
+    desired = repo.load(a=BROKEN, b=user("bob", "new"))
+    assert note(desired, "alice") == ("old", True)
+    assert note(desired, "bob") == ("new", False)
+    assert [error.path for error in desired.errors] == ["a.yaml"]
+    mended = repo.load(a=user("alice", "new"))
+    assert note(mended, "alice") == ("new", False)
+    assert mended.errors == ()
+
+
+def test_removing_a_broken_file_removes_its_object() -> None:
+    repo = Repo()
+    repo.load(a=user("alice"))
+    repo.load(a=BROKEN)
+    assert not repo.load(a=None).objects
+
+
+def test_content_that_cannot_be_read_keeps_the_last_good_and_is_tried_again() -> None:
+    repo = Repo()
+    repo.load(a=user("alice", "old"))
+    repo.unreadable = {"a.yaml"}
+    desired = repo.load(a=user("alice", "new"))
+    assert note(desired, "alice") == ("old", True)
+    assert desired.errors[0].path == "a.yaml"
+    repo.unreadable.clear()
+    assert note(repo.load(), "alice") == ("new", False)
+
+
+def test_unreadable_content_that_is_gone_is_no_error_any_more() -> None:
+    repo = Repo()
+    repo.files["a.yaml"] = user("alice")
+    repo.unreadable = {"a.yaml"}
+    assert repo.load().errors
+    repo.unreadable.clear()
+    assert repo.load(a=None).errors == ()
+
+
+def test_one_object_in_two_files_refuses_both_changes() -> None:
+    repo = Repo()
+    repo.load(a=user("alice", "old"))
+    desired = repo.load(a=user("alice", "mine"), b=user("alice", "yours"))
+    assert note(desired, "alice") == ("old", True)
+    assert [str(error) for error in desired.errors] == [
+        "a.yaml:1:1: metadata.name: user/alice is described in b.yaml too (keep one of the files)",
+        "b.yaml:1:1: metadata.name: user/alice is described in a.yaml too (keep one of the files)",
+    ]
+    assert note(repo.load(a=None), "alice") == ("yours", False)
+
+
+def test_an_unchanged_file_stays_good_when_another_claims_its_object() -> None:
+    repo = Repo()
+    repo.load(a=user("alice", "old"))
+    desired = repo.load(b=user("alice", "yours"))
+    assert note(desired, "alice") == ("old", False)
+    assert len(desired.errors) == 2
+
+
+def test_a_move_into_two_files_removes_nothing() -> None:
+    repo = Repo()
+    repo.load(a=user("alice", "old"))
+    assert note(repo.load(a=None, b=user("alice", "b"), c=user("alice", "c")), "alice") == ("old", True)
+    assert note(repo.load(c=None), "alice") == ("b", False)
+
+
+def test_two_new_files_with_one_object_give_none() -> None:
+    desired = Repo().load(a=user("alice"), b=user("alice"))
+    assert not desired.objects
+    assert len(desired.errors) == 2
+
+
+def test_a_rename_into_a_broken_file_removes_nothing() -> None:
+    repo = Repo()
+    repo.load(a=user("alice", "old"))
+    desired = repo.load(a=None, b=BROKEN)
+    assert note(desired, "alice") == ("old", True)
+    assert desired.unsettled == {""}
+    assert note(repo.load(b=user("alice", "new")), "alice") == ("new", False)
+
+
+def test_a_rename_into_a_broken_file_is_over_when_that_file_is_gone() -> None:
+    repo = Repo()
+    repo.load(a=user("alice", "old"))
+    repo.load(a=None, b=BROKEN)
+    assert not repo.load(b=None).objects
+
+
+def test_a_new_broken_file_of_one_team_holds_nothing_of_another() -> None:
+    repo = Repo()
+    repo.commit({"teams/rl/a.yaml": job("a"), "teams/vision/b.yaml": job("b", "vision")})
+    desired = repo.commit({"teams/rl/new.yaml": BROKEN, "teams/rl/a.yaml": None, "teams/vision/b.yaml": None})
+    assert set(desired.objects) == {ObjectId("Job", "rl", "a")}
+    assert desired.unsettled == {"rl"}
+
+
+def test_a_job_in_the_folder_of_another_team_is_refused() -> None:
+    repo = Repo()
+    repo.commit({"teams/rl/a.yaml": job("a", rerun=1)})
+    desired = repo.commit({"teams/vision/a.yaml": job("a", rerun=2)})
+    assert desired.objects[ObjectId("Job", "rl", "a")].document.spec.rerun == 1
+    assert [error.path for error in desired.errors] == ["teams/vision/a.yaml"]
+
+
+def test_too_many_files_change_nothing() -> None:
+    repo = Repo()
+    repo.loader = Loader(max_objects=3)
+    repo.load(a=user("alice"))
+    desired = repo.load(b=user("b"), c=user("c"), d=user("d"))
+    assert set(desired.objects) == {user_id("alice")}
+    assert "more than 3" in desired.errors[0].message
+    assert "" in desired.unsettled
+    assert len(repo.load(d=None).objects) == 3
+
+
+def test_a_tree_is_checked_without_memory() -> None:
+    desired = load_tree({"a.yaml": user("alice"), "b.yaml": BROKEN, "c.yaml": user("alice")})
+    assert [error.path for error in desired.errors] == ["a.yaml", "b.yaml", "c.yaml"]
+
+
+def test_after_a_restart_nothing_good_is_read_again() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    before = repo.commit({"a.yaml": user("alice"), "teams/rl/b.yaml": job("b")})
+    repo.loader = Loader(state)
+    after = repo.commit({})
+    assert after == before
+    assert repo.read_ids == []
+
+
+def test_the_last_good_object_survives_a_restart() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.load(a=user("alice", "old"), b=user("bob"))
+    repo.load(a=BROKEN)
+    repo.loader = Loader(state)
+    assert note(repo.load(), "alice") == ("old", True)
+
+
+def test_an_object_removed_while_the_daemon_was_down_is_gone() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.load(a=user("alice"), b=user("bob"))
+    repo.loader = Loader(state)
+    assert set(repo.load(a=None).objects) == {user_id("bob")}
+    repo.loader = Loader(state)
+    assert set(repo.load().objects) == {user_id("bob")}
+
+
+def test_many_changes_do_not_grow_the_cache_for_ever() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    for number in range(2500):
+        repo.load(a=user("alice", str(number)))
+    content = state.read(FILE, limit=1 << 30)
+    assert content is not None
+    assert content.count(b"\n") < 1100
+    repo.loader = Loader(state)
+    assert note(repo.load(), "alice") == ("2499", False)
+    assert repo.read_ids == []
+
+
+def test_a_cache_of_another_model_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    before = repo.load(a=user("alice"))
+    monkeypatch.setattr("reconciler.desired.cache.model_digest", lambda: "another")
+    repo.loader = Loader(state)
+    assert repo.load() == before
+    assert len(repo.read_ids) == 1
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_cache_never_gives_a_wrong_object(data: st.DataObject) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    before = repo.load(a=user("alice", "a"), b=user("bob", "b"), c=user("carol", "c"))
+    content = state.read(FILE, limit=1 << 30)
+    assert content is not None
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, len(content)))
+    state.write(FILE, content[:start] + data.draw(st.binary(max_size=8)) + content[end:])
+    repo.loader = Loader(state)
+    assert repo.load() == before
+
+
+PATHS = ["a.yaml", "b.yaml", "teams/rl/c.yaml", "teams/rl/d.yaml"]
+contents = st.sampled_from(
+    [None, BROKEN, user("alice", "1"), user("alice", "2"), user("bob"), job("x"), job("x", rerun=1)]
+)
+commits = st.lists(st.dictionaries(st.sampled_from(PATHS), contents, min_size=1), min_size=1, max_size=6)
+
+
+@given(commits, st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_an_object_goes_only_when_every_file_is_understood(
+    history: list[dict[str, bytes | None]], chance: random.Random
+) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    before: set[ObjectId] = set()
+    for changes in history:
+        if chance.random() < 0.3:
+            repo.loader = Loader(state)
+        desired = repo.commit({path: new for path, new in changes.items() if new is not None or path in repo.files})
+        described = set(load_tree(repo.files).objects)
+        assert described <= set(desired.objects)
+        for gone in before - set(desired.objects):
+            assert gone.team not in desired.unsettled
+        assert (
+            all(loaded.stale for who, loaded in desired.objects.items() if who not in described) or desired.errors
+        )
+        assert bool(desired.errors) == bool(load_tree(repo.files).errors)
+        if not desired.errors:
+            assert desired.objects == load_objects(repo)
+        before = set(desired.objects)
+
+
+def load_objects(repo: Repo) -> Mapping[ObjectId, object]:
+    fresh = Loader()
+    return fresh.load(repo.snapshot(), repo.read).objects
