@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
@@ -18,8 +18,12 @@ class StubHead:
     behaviours: list[Behaviour]
     listener: socket.socket
     requests: list[bytes] = field(default_factory=list)
-    connections: int = 0
+    peers: list[socket.socket] = field(default_factory=list)
     over: Event = field(default_factory=Event)
+
+    @property
+    def connections(self) -> int:
+        return len(self.peers)
 
     @property
     def port(self) -> int:
@@ -35,7 +39,7 @@ class StubHead:
                 peer, _ = self.listener.accept()
             except OSError:
                 break
-            self.connections += 1
+            self.peers.append(peer)
             threads.append(Thread(target=self._converse, args=(peer,)))
             threads[-1].start()
         for thread in threads:
@@ -63,6 +67,9 @@ def stub_head(*behaviours: Behaviour) -> Iterator[StubHead]:
         finally:
             stub.over.set()
             listener.shutdown(socket.SHUT_RDWR)
+            for peer in stub.peers:
+                with suppress(OSError):  # it is closed already
+                    peer.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 
