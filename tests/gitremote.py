@@ -7,8 +7,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,22 @@ ENVIRONMENT = {
 class GitRemote:
     """A bare repository to which tests commit without a work tree, so that anything can be committed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self._index = folder.with_suffix(".index")
         self._count = 0
         subprocess.run(
-            ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(folder)], check=True, env=ENVIRONMENT
+            ["git", "init", "--quiet", "--bare", "--initial-branch=main", *options, str(folder)],
+            check=True,
+            env=ENVIRONMENT,
         )
 
     def git(self, *arguments: str, text: bytes = b"") -> str:
         environment = {**ENVIRONMENT, "GIT_DIR": str(self.folder), "GIT_INDEX_FILE": str(self._index)}
-        done = subprocess.run(["git", *arguments], input=text, capture_output=True, check=True, env=environment)
+        quiet = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")  # tests plant hooks and programs
+        done = subprocess.run(
+            ["git", *quiet, *arguments], input=text, capture_output=True, check=True, env=environment
+        )
         return done.stdout.decode().strip()
 
     def commit(self, files: Mapping[str, bytes | None], *, links: Sequence[str] = ()) -> str:
@@ -156,7 +161,7 @@ def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
 class _Backend(BaseHTTPRequestHandler):
     """Runs `git http-backend` as CGI, behind a password if the server has one."""
 
-    server: "_Server"
+    server: "HttpServer"
     protocol_version = "HTTP/1.0"
 
     def do_GET(self) -> None:
@@ -168,6 +173,7 @@ class _Backend(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         given = self.headers.get("Authorization", "")
         self.server.seen.append((self.path, given))
+        self.server.look()
         if self.server.redirect:
             self.send_response(302)
             self.send_header("Location", self.server.redirect + self.path)
@@ -216,7 +222,7 @@ class _Backend(BaseHTTPRequestHandler):
         pass
 
 
-class _Server(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, root: Path, secret: str, redirect: str) -> None:
@@ -225,6 +231,7 @@ class _Server(ThreadingHTTPServer):
         self.secret = secret
         self.redirect = redirect
         self.seen: list[tuple[str, str]] = []
+        self.look: Callable[[], None] = lambda: None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # clients that hang up are part of the tests
@@ -233,9 +240,9 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def http_server(
     root: Path, *, secret: str = "", redirect: str = "", certificate: Path | None = None
-) -> Iterator[_Server]:
+) -> Iterator[HttpServer]:
     """Serve the repositories below `root` over smart HTTP on loopback."""
-    server = _Server(root, secret, redirect)
+    server = HttpServer(root, secret, redirect)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
@@ -248,6 +255,17 @@ def http_server(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def processes_with(text: str) -> list[str]:
+    """Return the command lines of all live processes that have `text` in their arguments or environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            arguments = (process / "cmdline").read_bytes()
+            if text.encode() in arguments + (process / "environ").read_bytes():
+                found.append(arguments.replace(b"\0", b" ").decode(errors="replace"))
+    return found
 
 
 def make_certificate(folder: Path) -> Path:

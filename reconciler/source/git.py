@@ -87,11 +87,14 @@ class GitSource:
 
     def close(self) -> None:
         """End child processes, the shared SSH connection and the hold on the state folder."""
+        if self._lock < 0:
+            return
         self._mirror.close()
         self._lane.close()
         self._hang_up()
         shutil.rmtree(self._sockets, ignore_errors=True)
         os.close(self._lock)
+        self._lock = -1
 
     def _newest(self, applied: str | None, accepted: frozenset[str]) -> Snapshot | SourceProblem:
         problem = self._follow()
