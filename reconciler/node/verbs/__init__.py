@@ -1,0 +1,1 @@
+"""What the gate can be asked to do; one module per verb."""

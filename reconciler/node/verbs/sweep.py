@@ -1,0 +1,43 @@
+"""Sweep: look at what is left of a job attempt on this machine, and end it when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.node import attempt, processes
+from reconciler.node.documents import Fields
+from reconciler.node.machine import host_name
+from reconciler.node.processes import Process
+
+ALIVE, GONE, ELSEWHERE, UNCLAIMED = "alive", "gone", "elsewhere", "unclaimed"
+_GRACE_SECONDS = 2.0
+
+
+def sweep(args: Fields, site: Path) -> dict[str, object]:
+    """Say where the process is that claimed an attempt, and end what it left when `kill` is set."""
+    del site  # attempts are found by their job directory
+    folder = Path(args.path("jobDir"))
+    submission = args.name("submissionId")
+    kill = args.flag("kill")
+    args.end()
+    claim = attempt.read_claim(folder)
+    if claim is None:
+        return {"state": UNCLAIMED, "pid": None, "host": host_name()}
+    if claim.submission_id != submission or claim.boot != processes.boot_id() or claim.host != host_name():
+        return {"state": ELSEWHERE, "pid": claim.runner.pid, "host": claim.host}
+    living = _living(folder, claim.runner)
+    if living and kill:
+        processes.end(lambda: _living(folder, claim.runner), _GRACE_SECONDS)
+        living = _living(folder, claim.runner)
+    return {"state": ALIVE if living else GONE, "pid": claim.runner.pid, "host": claim.host}
+
+
+def _living(folder: Path, runner: Process) -> list[Process]:
+    """Return the runner and all that it started, also what outlived it."""
+    rows = processes.table()
+    found = set(processes.marks(attempt.MARK, rows).get(str(folder), ()))
+    # A claim lies where jobs can write: what it names is believed only if it is a runner of this very job.
+    if processes.alive(runner) and processes.command_line(runner)[-2:] == ["run", str(folder)]:
+        found.add(runner)
+    found |= set(processes.descendants([each.pid for each in found], rows))
+    return sorted(found)
