@@ -1,0 +1,147 @@
+"""The job runner: claims an attempt, runs it, and lets nothing of it outlive the word on how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from reconciler.node import attempt, moments, processes, signals
+from reconciler.node.attempt import Result, ResultFile, Task
+from reconciler.node.failure import NotDone
+from reconciler.node.processes import Process
+from reconciler.node.pulse import Pulse
+from reconciler.node.tee import Tee
+
+EXITED, STOPPED, TIMED_OUT, FENCED, NOT_STARTED = "exited", "stopped", "timed-out", "fenced", "not-started"
+# sysexits.h: somebody else has the attempt, or its description cannot be used.
+_TAKEN, _BAD_CONFIG = 75, 78
+_CANNOT_RUN = 127
+# What a job leaves behind when its program has ended by itself.
+_LEFTOVER_GRACE_SECONDS = 2.0
+_POLL_SECONDS = 1.0
+# Set by Ray's job supervisor. When that stops a job, it signals the runner and everything below at once: a second
+# TERM from us would interrupt a program that is writing its last checkpoint because of the first.
+_RAY_SUPERVISED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+
+def main(folder: Path) -> int:
+    """Run the attempt of a job directory, at most once ever; return the program's exit code."""
+    signals.hold()
+    processes.adopt_orphans()
+    if not attempt.claim(folder):
+        sys.stderr.write(f"{folder.name} was claimed before; nothing is run\n")
+        return _TAKEN
+    file = ResultFile(folder)
+    try:
+        task = attempt.read_task(folder)
+    except (NotDone, OSError) as failure:
+        file.write(folder.name, _not_started(str(failure)))
+        return _BAD_CONFIG
+    pulse = Pulse(folder, task)
+    result = (
+        _not_started("a newer head of its cluster is in force") if pulse.look() else Run(folder, task, pulse).run()
+    )
+    file.write(task.submission_id, replace(result, outcome=FENCED) if pulse.fenced.is_set() else result)
+    return result.shell_code
+
+
+class Run:
+    """One program and everything it starts."""
+
+    def __init__(self, folder: Path, task: Task, pulse: Pulse) -> None:
+        self._folder = folder
+        self._task = task
+        self._pulse = pulse
+        self._began = moments.ticks()
+        self._started_at = moments.now()
+        self._ended: dict[int, int] = {}
+        self._reason = EXITED
+        self._told_by_ray = False
+
+    def run(self) -> Result:
+        """Run the program to its end, or to the end of its bounds."""
+        try:
+            child = self._spawn()
+        except OSError as error:
+            return _not_started(f"{error.filename or 'the program'}: {error.strerror}")
+        assert child.stdout is not None, "the child writes into a pipe"
+        tee = Tee(child.stdout.fileno(), self._folder / "logs" / "driver.log")
+        tee.start()
+        self._pulse.start(tee)
+        while child.pid not in self._ended and self._reason == EXITED:
+            self._wait(_POLL_SECONDS)
+        if child.pid not in self._ended:
+            self._stop(child.pid)
+        processes.end(self._below, _LEFTOVER_GRACE_SECONDS if self._reason == EXITED else 0.0)
+        self._ended.update(processes.reap())
+        self._pulse.stop()
+        tee.finish()
+        return self._result(self._ended.get(child.pid), tee.trouble)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **self._task.env, attempt.MARK: str(self._folder)}
+        return subprocess.Popen(
+            self._task.argv,
+            cwd=self._task.working_dir,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+            preexec_fn=_become_child,  # noqa: PLW1509 - no thread exists yet, which is what makes this safe
+        )
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the next event and note why the program must end, if it must."""
+        arrival = signals.wait(seconds)
+        self._ended.update(processes.reap())
+        if self._reason != EXITED:
+            return
+        limit = self._task.limit_seconds
+        if arrival is not None and arrival.number in signals.STOP:
+            self._reason = STOPPED
+            self._told_by_ray = _RAY_SUPERVISED in os.environ and arrival.sender == os.getppid()
+        elif self._pulse.fenced.is_set():
+            self._reason = FENCED
+        elif limit is not None and moments.ticks() - self._began > limit:
+            self._reason = TIMED_OUT
+
+    def _stop(self, child: int) -> None:
+        """Ask the program to end, wait its grace, kill what is left."""
+        if not self._told_by_ray:
+            for process in self._below():
+                processes.send(process, signal.SIGTERM)
+        deadline = moments.ticks() + self._task.grace_seconds
+        while child not in self._ended and moments.ticks() < deadline:
+            self._wait(min(_POLL_SECONDS, deadline - moments.ticks()))
+
+    def _below(self) -> list[Process]:
+        self._ended.update(processes.reap())
+        rows = processes.table()
+        return processes.descendants([os.getpid()], rows)
+
+    def _result(self, code: int | None, trouble: str) -> Result:
+        killed = code is not None and code < 0
+        return Result(
+            outcome=self._reason,
+            exit_code=None if killed else code,
+            signal=-code if killed and code is not None else None,
+            started_at=self._started_at,
+            seconds=moments.ticks() - self._began,
+            message=trouble,
+        )
+
+
+def _become_child() -> None:
+    signals.release()
+    # Ray may kill the runner at any moment; its program must not go on without the one who watches it.
+    processes.die_with_parent()
+
+
+def _not_started(message: str) -> Result:
+    return Result(NOT_STARTED, _CANNOT_RUN, None, moments.now(), 0.0, message)

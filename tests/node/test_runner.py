@@ -1,0 +1,368 @@
+"""The job runner with real programs: at most once, nothing survives it, and it always says how it ended."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.node import processes
+from reconciler.node.attempt import MARK
+from tests.node.machine import NodeMachine, kill, until
+from tests.node.signed import HeadKey
+
+
+@dataclass
+class Job:
+    """One job directory and the runners that were started for it."""
+
+    folder: Path
+    program: Path
+    runners: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def write(self, argv: list[str], **change: Any) -> None:
+        """Describe the attempt."""
+        (self.folder / "config").mkdir(parents=True, exist_ok=True)
+        document = {
+            "protocol": 1,
+            "submissionId": self.folder.name,
+            "cluster": "main",
+            "epoch": 3,
+            "argv": argv,
+            "workingDir": None,
+            "env": {},
+            "graceSeconds": 5,
+            "attemptLimitSeconds": None,
+            "headFile": str(self.folder.parent / "head.json"),
+            "allowedSigners": str(self.folder.parent / "allowed_signers"),
+            "signer": "rayops",
+        }
+        (self.folder / "config" / "attempt.json").write_text(json.dumps({**document, **change}))
+
+    def start(self, stdout: int = subprocess.DEVNULL, **env: str) -> subprocess.Popen[bytes]:
+        """Start a runner."""
+        runner = subprocess.Popen(
+            [sys.executable, "-I", str(self.program), "run", str(self.folder)],
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **env},
+        )
+        self.runners.append(runner)
+        return runner
+
+    def run(self, argv: list[str], **change: Any) -> int:
+        """Run an attempt to its end."""
+        self.write(argv, **change)
+        return self.start().wait(30)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """How it ended."""
+        document: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
+        return document
+
+    @property
+    def log(self) -> str:
+        """What the program wrote."""
+        path = self.folder / "logs" / "driver.log"
+        return path.read_text() if path.exists() else ""
+
+    def living(self) -> list[processes.Process]:
+        """Return what carries the job's mark."""
+        return processes.marks(MARK, processes.table()).get(str(self.folder), [])
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the program has written something."""
+        until(lambda: self.log, lambda log: text in log)
+
+    def close(self) -> None:
+        """Kill what is left."""
+        for runner in self.runners:
+            runner.kill()
+            runner.wait()
+        for process in self.living():
+            kill(process.pid)
+
+
+@pytest.fixture
+def job(machine: NodeMachine) -> Iterator[Job]:
+    folder = machine.home / "jobs" / "rl-ppo-0a1b2c3d-1"
+    folder.mkdir(parents=True)
+    each = Job(folder, machine.program)
+    try:
+        yield each
+    finally:
+        each.close()
+
+
+def sh(text: str) -> list[str]:
+    return ["/bin/sh", "-c", text]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "result"),
+    [
+        (["true"], 0, {"outcome": "exited", "exitCode": 0, "signal": None}),
+        (sh("exit 7"), 7, {"outcome": "exited", "exitCode": 7, "signal": None}),
+        (sh("kill -9 $$"), 137, {"outcome": "exited", "exitCode": None, "signal": 9}),
+        (["no-such-program"], 127, {"outcome": "not-started", "exitCode": 127}),
+    ],
+    ids=["success", "exit code", "signal", "no program"],
+)
+def test_how_a_program_ended_is_told_exactly(job: Job, argv: list[str], code: int, result: dict[str, Any]) -> None:
+    assert job.run(argv) == code
+    assert job.result.items() >= {"protocol": 1, "submissionId": job.folder.name, **result}.items()
+    assert job.living() == []
+
+
+def test_a_program_gets_its_arguments_unchanged_and_its_environment(job: Job) -> None:
+    hostile = ["$(id)", "a b;c", "'\"", "\n", "-x", ""]
+    code = "import os, sys; print(ascii(sys.argv[1:]), os.environ['A'], os.getcwd(), os.getsid(0) == os.getpid())"
+    job.run([sys.executable, "-c", code, *hostile], env={"A": "$HOME"}, workingDir="/usr")
+    assert job.log == f"{hostile!a} $HOME /usr True\n"
+
+
+def test_output_goes_to_the_log_and_to_ray(job: Job) -> None:
+    job.write(sh("echo out; echo err >&2"))
+    runner = job.start(subprocess.PIPE)
+    out, _ = runner.communicate(timeout=30)
+    assert out.decode() == job.log == "out\nerr\n"
+
+
+@pytest.mark.parametrize("reader", ["deaf", "gone"])
+def test_a_reader_that_does_not_read_never_holds_the_program(job: Job, reader: str) -> None:
+    job.write(sh("head -c 1000000 /dev/zero | tr '\\0' x; echo end"))
+    ours, theirs = os.pipe()
+    if reader == "gone":
+        os.close(ours)
+    runner = job.start(theirs)
+    os.close(theirs)
+    assert runner.wait(30) == 0
+    assert len(job.log) == 1_000_004
+    if reader == "deaf":
+        os.close(ours)
+
+
+def test_a_claimed_attempt_is_never_run_again(job: Job) -> None:
+    assert job.run(sh("echo once")) == 0
+    before = {path: path.read_bytes() for path in job.folder.rglob("*") if path.is_file()}
+    assert job.start().wait(30) == 75
+    assert {path: path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("claim", [b"", b"{", b'{"by": "the daemon"}'])
+def test_a_claim_of_any_content_is_a_claim(job: Job, claim: bytes) -> None:
+    job.write(sh("echo ran"))
+    (job.folder / "claim.json").write_bytes(claim)
+    assert job.start().wait(30) == 75
+    assert job.log == ""
+    assert not (job.folder / "result.json").exists()
+
+
+@settings(max_examples=5, deadline=None)
+@given(count=st.integers(2, 8))
+def test_of_many_runners_at_once_exactly_one_runs(count: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    machine = NodeMachine(tmp_path_factory.mktemp("m"))
+    job = Job(machine.home / "race", machine.program)
+    job.write(sh("echo ran"))
+    for _ in range(count):
+        job.start()
+    codes = sorted(runner.wait(60) for runner in job.runners)
+    assert codes == [0] + [75] * (count - 1)
+    assert job.log == "ran\n"
+    shutil.rmtree(machine.home)
+
+
+def test_a_stop_gives_the_program_its_grace(job: Job) -> None:
+    job.write(sh("trap 'echo saved; exit 3' TERM; echo ready; while :; do sleep 0.1; done"))
+    runner = job.start()
+    job.wait_for_log("ready")
+    runner.terminate()
+    assert runner.wait(30) == 3
+    assert job.log.endswith("saved\n")
+    assert job.result["outcome"] == "stopped"
+
+
+def test_a_program_that_ignores_the_stop_is_killed_after_its_grace(job: Job) -> None:
+    job.write(sh("trap '' TERM; echo ready; while :; do sleep 0.1; done"), graceSeconds=1)
+    runner = job.start()
+    job.wait_for_log("ready")
+    began = time.monotonic()
+    runner.terminate()
+    assert runner.wait(30) == 137
+    assert 0.9 < time.monotonic() - began < 5
+    assert job.result.items() >= {"outcome": "stopped", "signal": 9}.items()
+    assert job.living() == []
+
+
+def test_rays_own_stop_is_not_doubled(job: Job) -> None:
+    # This test stands where Ray's supervisor does: parent of the runner, telling everybody below by itself.
+    program = "trap 'echo told' TERM; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done; exit 0"
+    job.write(sh(program))
+    runner = job.start(RAY_JOB_CONFIG_JSON_ENV_VAR="{}")
+    job.wait_for_log("ready")
+    everybody = [each.pid for each in processes.descendants([runner.pid], processes.table())]
+    for pid in [runner.pid, *everybody]:
+        kill(pid, signal.SIGTERM)
+    runner.wait(30)
+    assert job.log.count("told") == 1
+    assert job.result["outcome"] == "stopped"
+
+
+def test_the_attempt_limit_ends_the_program(job: Job) -> None:
+    assert job.run(["sleep", "60"], attemptLimitSeconds=1) == 143
+    assert job.result.items() >= {"outcome": "timed-out", "signal": 15}.items()
+    assert 1 <= job.result["seconds"] < 10
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "setsid nohup sleep 1000 >/dev/null 2>&1 &",
+        "(setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &)",
+        "sleep 1000 & sleep 1000 &",
+    ],
+    ids=["daemon", "stubborn double fork", "background"],
+)
+def test_nothing_that_a_program_started_outlives_it(job: Job, escape: str) -> None:
+    assert job.run(sh(f"{escape}\nsleep 0.3; exit 4")) == 4
+    assert job.living() == []
+    assert job.result["exitCode"] == 4
+
+
+def test_a_killed_runner_takes_its_program_along(job: Job) -> None:
+    job.write(["sleep", "1000"])
+    runner = job.start()
+    until(job.living, bool)
+    runner.kill()
+    until(job.living, lambda living: not living)
+    assert not (job.folder / "result.json").exists()
+
+
+BAD: list[dict[str, Any]] = [
+    {"argv": []},
+    {"argv": "true"},
+    {"argv": ["a\0b"]},
+    {"graceSeconds": "5"},
+    {"submissionId": "other"},
+    {"workingDir": "../x"},
+    {"env": {"A=B": "x"}},
+    {"surplus": 1},
+]
+
+
+@pytest.mark.parametrize("change", BAD, ids=[str(each) for each in BAD])
+def test_a_bad_description_runs_nothing_and_says_so(job: Job, change: dict[str, Any]) -> None:
+    job.write(**{"argv": ["true"], **change})
+    assert job.start().wait(30) == 78
+    assert job.result["outcome"] == "not-started"
+    assert not (job.folder / "logs").exists()
+
+
+def test_a_full_disk_loses_output_but_neither_the_job_nor_its_result(job: Job, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root: a small file system is mounted")
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(job.folder)], check=False)
+    if mount.returncode != 0:
+        pytest.skip("this machine lets nobody mount a small file system")
+    try:
+        # The folder must be full before the program ends, and stay so until the result is written.
+        assert job.run(sh("head -c 1000000 /dev/zero; exit 5")) == 5
+        assert job.result.items() >= {"exitCode": 5, "message": "output was lost: No space left on device"}.items()
+    finally:
+        subprocess.run(["umount", "-l", str(job.folder)], check=True)
+
+
+def test_a_newer_head_ends_the_program(job: Job) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    job.write(["sleep", "1000"])
+    runner = job.start()
+    until(job.living, bool)
+    key.publish(epoch=4)
+    assert runner.wait(40) == 143
+    assert job.result["outcome"] == "fenced"
+
+
+def test_an_attempt_of_an_older_head_does_not_begin(job: Job) -> None:
+    HeadKey(job.folder.parent).publish(epoch=4)
+    job.write(sh("echo ran"))
+    assert job.start().wait(30) == 127
+    assert (job.log, job.result["outcome"]) == ("", "fenced")
+
+
+def test_an_unsigned_newer_head_ends_nothing(job: Job) -> None:
+    HeadKey(job.folder.parent).publish(epoch=9, signed=False)
+    assert job.run(sh("echo ran")) == 0
+    assert job.result["outcome"] == "exited"
+
+
+def test_the_heartbeat_says_who_runs(job: Job) -> None:
+    job.write(["sleep", "1000"])
+    runner = job.start()
+    path = job.folder / "heartbeat.json"
+    until(path.exists, bool)
+    beat = json.loads(path.read_text())
+    assert (beat["pid"], beat["submissionId"]) == (runner.pid, job.folder.name)
+
+
+def sweep(machine: NodeMachine, job: Job, *, end: bool = False) -> str:
+    args = {"jobDir": str(job.folder), "submissionId": job.folder.name, "kill": end}
+    state: str = machine.result("sweep", args)["state"]
+    return state
+
+
+def test_a_sweep_tells_and_ends_what_is_left(machine: NodeMachine, job: Job) -> None:
+    assert sweep(machine, job) == "unclaimed"
+    job.write(["sleep", "1000"])
+    runner = job.start()
+    until(job.living, bool)
+    assert sweep(machine, job) == "alive"
+    assert sweep(machine, job, end=True) == "gone"
+    assert runner.wait(10) == 143
+    assert job.living() == []
+    assert job.result["outcome"] == "stopped"
+
+
+def test_what_outlived_its_runner_counts_as_alive(machine: NodeMachine, job: Job) -> None:
+    job.write(sh("setsid sleep 1000 & echo ready; wait"))
+    runner = job.start()
+    job.wait_for_log("ready")
+    runner.kill()
+    runner.wait()
+    until(job.living, lambda living: len(living) == 1)
+    assert sweep(machine, job) == "alive"
+    assert sweep(machine, job, end=True) == "gone"
+    assert job.living() == []
+
+
+def test_a_claim_cannot_point_a_sweep_at_a_stranger(machine: NodeMachine, job: Job) -> None:
+    stranger = subprocess.Popen(["sleep", "1000"])
+    try:
+        row = processes.row(stranger.pid)
+        assert row is not None
+        claim = {
+            "submissionId": job.folder.name,
+            "hostName": os.uname().nodename,
+            "bootId": processes.boot_id(),
+            **row.process.document(),
+            "claimedAt": "x",
+        }
+        (job.folder / "claim.json").write_text(json.dumps(claim))
+        assert sweep(machine, job, end=True) == "gone"
+        assert stranger.poll() is None
+        (job.folder / "claim.json").write_text(json.dumps({**claim, "hostName": "elsewhere"}))
+        assert sweep(machine, job, end=True) == "elsewhere"
+    finally:
+        stranger.kill()
+        stranger.wait()
