@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +30,8 @@ JsonDocument = Mapping[str, Any]
 class Overview:
     """What a pass knows of the whole site. `as_of` is when it looked, the moment of writing unless given.
 
-    `extras` are documents of other readers by path, such as `plan.json` and `queue/<pool>.json`.
+    `extras` are further documents by path, such as `plan.json` and `queue/<pool>.json`: these and no others; with
+    None those that are there stay.
     """
 
     revision: str
@@ -39,7 +40,7 @@ class Overview:
     read_only: str = ""
     held: tuple[Held, ...] = ()
     errors: tuple[FileError, ...] = ()
-    extras: Mapping[str, object] = field(default_factory=dict)
+    extras: Mapping[str, object] | None = None
 
 
 def content_digest(status: ObjectStatus) -> str:

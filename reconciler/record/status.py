@@ -80,7 +80,8 @@ class StatusWriter:
         try:
             self._load()
             self._write_documents(view)
-            self._write_extras(view.extras)
+            if view.extras is not None:
+                self._write_extras(view.extras)
             self._write_changed(SUMMARY, pretty(summary(view, self._counts, self._redaction)))
             if self._index_due:
                 rows = sorted(self._rows.values(), key=lambda row: row.key)

@@ -341,6 +341,8 @@ def test_extra_documents_come_and_go_with_the_view() -> None:
     daemon.restart()
     daemon.write(view=view)
     assert _stamps(daemon.files) == before
+    daemon.write()
+    assert _stamps(daemon.files) == before
     daemon.write(view=Overview("c1", extras={"plan.json": {"holds": []}}))
     assert daemon.files.list("queue") == ()
 
