@@ -66,8 +66,10 @@ def test_an_event_is_in_the_file_of_its_own_day() -> None:
 def test_one_object_is_found_among_others_whose_names_contain_its_own() -> None:
     files = FakeFiles()
     names = ["job/rl/ppo", "job/rl/ppo-2", "job/rl/pp", "cluster/main"]
-    _history(files).append([_event(i, name, message=f"{name} about job/rl/ppo") for i, name in enumerate(names)])
-    assert _messages(files, "job/rl/ppo") == ["job/rl/ppo about job/rl/ppo"]
+    _history(files).append(
+        [_event(i, name, message=f"of {name}", reason="job/rl/ppo") for i, name in enumerate(names)]
+    )
+    assert _messages(files, "job/rl/ppo") == ["of job/rl/ppo"]
 
 
 def test_bounds_are_part_of_what_is_asked_for() -> None:
