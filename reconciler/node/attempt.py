@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,12 +42,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Claim:
-    """Who took the attempt: at most one process, ever."""
+    """Who took the attempt: at most one process, ever. No `runner` means the daemon did, so that nobody can."""
 
     submission_id: str
     host: str
     boot: str
-    runner: Process
+    runner: Process | None
 
 
 def read_task(folder: Path) -> Task:
@@ -97,8 +98,11 @@ def read_claim(folder: Path) -> Claim | None:
     if document is None:
         return None
     fields = Fields(parse(document, "claim.json"), "claim")
+    submission = fields.text("submissionId", NAME)
+    if "burnt" in fields:
+        return Claim(submission, host_name(), processes.boot_id(), None)
     return Claim(
-        submission_id=fields.text("submissionId", NAME),
+        submission_id=submission,
         host=fields.text("hostName"),
         boot=fields.text("bootId"),
         runner=Process(fields.integer("pid", 1, 1 << 31), fields.integer("startTicks", 0, 1 << 62)),
@@ -128,7 +132,8 @@ class ResultFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "result.json"
         self._draft = folder / ".result.json.draft"
-        files.write(self._draft, b" " * (_RESULT_BYTES - 1) + b"\n", READABLE)
+        with suppress(OSError):  # a disk that is full already may have room at the end
+            files.write(self._draft, b" " * (_RESULT_BYTES - 1) + b"\n", READABLE)
 
     def write(self, submission_id: str, result: Result) -> None:
         """Say how it ended; readers see all of it or nothing."""
@@ -144,7 +149,7 @@ class ResultFile:
             "message": result.message[:_MESSAGE_LIMIT],
         }
         data = files.encode(document).rstrip().ljust(_RESULT_BYTES - 1) + b"\n"
-        descriptor = os.open(self._draft, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, READABLE)
         try:
             os.write(descriptor, data)
             os.fsync(descriptor)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,16 +118,16 @@ class Keeper:
                 processes.send(orphan, signal.SIGKILL)
 
     def _finish(self, word: str) -> None:
-        self._say(replace(self._record, state=STOPPING, message=word or "asked to stop"))
+        self._try_to_say(replace(self._record, state=STOPPING, message=word or "asked to stop"))
         raylet = self._record.core.get("raylet")
         if raylet is not None:
             # Asked first and alone, it leaves its head in 0.05 s and takes its workers along.
             processes.send(raylet, signal.SIGTERM)
             self._wait_for(raylet, _grace(self._slot) if self._asked else _REST_GRACE_SECONDS)
         while not processes.end(self._living, _REST_GRACE_SECONDS):
-            self._say(replace(self._record, message=f"{len(self._living())} processes cannot be killed; waiting"))
+            self._try_to_say(replace(self._record, message=f"{len(self._living())} processes resist SIGKILL"))
         state = STOPPED if self._asked and not word else FAILED
-        self._say(replace(self._record, state=state, message=word))
+        self._try_to_say(replace(self._record, state=state, message=word))
 
     def _wait_for(self, process: Process, grace: float) -> None:
         deadline = moments.ticks() + grace
@@ -146,6 +147,10 @@ class Keeper:
         self._asked = self._asked or (arrival is not None and arrival.number in signals.STOP)
         self._ended.update(processes.reap())
         return self._asked
+
+    def _try_to_say(self, record: Record) -> None:
+        with suppress(OSError):  # a full disk must not keep Ray from being ended; the gate then looks for itself
+            self._say(record)
 
     def _say(self, record: Record) -> None:
         self._record = record

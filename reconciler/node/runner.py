@@ -17,8 +17,8 @@ from reconciler.node.pulse import Pulse
 from reconciler.node.tee import Tee
 
 EXITED, STOPPED, TIMED_OUT, FENCED, NOT_STARTED = "exited", "stopped", "timed-out", "fenced", "not-started"
-# sysexits.h: somebody else has the attempt, or its description cannot be used.
-_TAKEN, _BAD_CONFIG = 75, 78
+# sysexits.h: the job directory cannot be written, somebody else has the attempt, or its description cannot be used.
+_NO_CLAIM, _TAKEN, _BAD_CONFIG = 74, 75, 78
 _CANNOT_RUN = 127
 # What a job leaves behind when its program has ended by itself.
 _LEFTOVER_GRACE_SECONDS = 2.0
@@ -32,9 +32,13 @@ def main(folder: Path) -> int:
     """Run the attempt of a job directory, at most once ever; return the program's exit code."""
     signals.hold()
     processes.adopt_orphans()
-    if not attempt.claim(folder):
-        sys.stderr.write(f"{folder.name} was claimed before; nothing is run\n")
-        return _TAKEN
+    try:
+        if not attempt.claim(folder):
+            sys.stderr.write(f"{folder.name} was claimed before; nothing is run\n")
+            return _TAKEN
+    except OSError as error:
+        sys.stderr.write(f"{folder.name} cannot be claimed: {error.strerror}; nothing is run\n")
+        return _NO_CLAIM
     file = ResultFile(folder)
     try:
         task = attempt.read_task(folder)

@@ -15,8 +15,8 @@ import pytest
 
 from reconciler.node import processes
 from reconciler.node.slots import RUNNING
+from tests.node.jobs import Job
 from tests.node.machine import TOKEN, NodeMachine, kill, node_machine, until
-from tests.node.test_runner import Job
 from tests.raycluster import free_ports
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]

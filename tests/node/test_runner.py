@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,81 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.node import processes
-from reconciler.node.attempt import MARK
+from tests.node.jobs import Job
 from tests.node.machine import NodeMachine, kill, until
 from tests.node.signed import HeadKey
-
-
-@dataclass
-class Job:
-    """One job directory and the runners that were started for it."""
-
-    folder: Path
-    program: Path
-    runners: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def write(self, argv: list[str], **change: Any) -> None:
-        """Describe the attempt."""
-        (self.folder / "config").mkdir(parents=True, exist_ok=True)
-        document = {
-            "protocol": 1,
-            "submissionId": self.folder.name,
-            "cluster": "main",
-            "epoch": 3,
-            "argv": argv,
-            "workingDir": None,
-            "env": {},
-            "graceSeconds": 5,
-            "attemptLimitSeconds": None,
-            "headFile": str(self.folder.parent / "head.json"),
-            "allowedSigners": str(self.folder.parent / "allowed_signers"),
-            "signer": "rayops",
-        }
-        (self.folder / "config" / "attempt.json").write_text(json.dumps({**document, **change}))
-
-    def start(self, stdout: int = subprocess.DEVNULL, **env: str) -> subprocess.Popen[bytes]:
-        """Start a runner."""
-        runner = subprocess.Popen(
-            [sys.executable, "-I", str(self.program), "run", str(self.folder)],
-            stdout=stdout,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **env},
-        )
-        self.runners.append(runner)
-        return runner
-
-    def run(self, argv: list[str], **change: Any) -> int:
-        """Run an attempt to its end."""
-        self.write(argv, **change)
-        return self.start().wait(30)
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """How it ended."""
-        document: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
-        return document
-
-    @property
-    def log(self) -> str:
-        """What the program wrote."""
-        path = self.folder / "logs" / "driver.log"
-        return path.read_text() if path.exists() else ""
-
-    def living(self) -> list[processes.Process]:
-        """Return what carries the job's mark."""
-        return processes.marks(MARK, processes.table()).get(str(self.folder), [])
-
-    def wait_for_log(self, text: str) -> None:
-        """Wait until the program has written something."""
-        until(lambda: self.log, lambda log: text in log)
-
-    def close(self) -> None:
-        """Kill what is left."""
-        for runner in self.runners:
-            runner.kill()
-            runner.wait()
-        for process in self.living():
-            kill(process.pid)
 
 
 @pytest.fixture
@@ -366,3 +293,14 @@ def test_a_claim_cannot_point_a_sweep_at_a_stranger(machine: NodeMachine, job: J
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_an_attempt_that_the_daemon_took_is_gone(machine: NodeMachine, job: Job) -> None:
+    job.folder.mkdir(exist_ok=True)
+    (job.folder / "claim.json").write_text(json.dumps({"submissionId": job.folder.name, "burnt": True}))
+    assert sweep(machine, job, end=True) == "gone"
+
+
+def test_a_job_directory_that_cannot_be_written_runs_nothing(job: Job) -> None:
+    job.folder.rmdir()
+    assert job.start().wait(30) == 74

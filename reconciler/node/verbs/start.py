@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from reconciler.node import files, machine, moments, raystart
+from reconciler.node import files, machine, moments, processes, raystart
 from reconciler.node.documents import Fields
 from reconciler.node.failure import REFUSED, TRANSIENT, NotDone
 from reconciler.node.orders import HEAD, Order, read_order
@@ -90,6 +90,8 @@ def _hand_over(slot: Slot, order: Order) -> None:
     try:
         readable, _, _ = select.select([ready], [], [], _KEEPER_LIMIT_SECONDS)
         if not readable or not os.read(ready, 16):
+            # Not done must mean that it never happens: a keeper that is merely slow is ended as well.
+            processes.end(lambda: list(Look().at(slot).living), 0)
             raise NotDone(
                 TRANSIENT, f"the keeper of {slot.role}-{slot.node} did not begin; see keeper.log in its slot"
             )

@@ -24,20 +24,20 @@ def sweep(args: Fields, site: Path) -> dict[str, object]:
     if claim is None:
         return {"state": UNCLAIMED, "pid": None, "host": host_name()}
     if claim.submission_id != submission or claim.boot != processes.boot_id() or claim.host != host_name():
-        return {"state": ELSEWHERE, "pid": claim.runner.pid, "host": claim.host}
+        return {"state": ELSEWHERE, "pid": None, "host": claim.host}
     living = _living(folder, claim.runner)
     if living and kill:
         processes.end(lambda: _living(folder, claim.runner), _GRACE_SECONDS)
         living = _living(folder, claim.runner)
-    return {"state": ALIVE if living else GONE, "pid": claim.runner.pid, "host": claim.host}
+    return {"state": ALIVE if living else GONE, "pid": living[0].pid if living else None, "host": claim.host}
 
 
-def _living(folder: Path, runner: Process) -> list[Process]:
+def _living(folder: Path, runner: Process | None) -> list[Process]:
     """Return the runner and all that it started, also what outlived it."""
     rows = processes.table()
     found = set(processes.marks(attempt.MARK, rows).get(str(folder), ()))
     # A claim lies where jobs can write: what it names is believed only if it is a runner of this very job.
-    if processes.alive(runner) and processes.command_line(runner)[-2:] == ["run", str(folder)]:
+    if runner is not None and processes.command_line(runner)[-2:] == ["run", str(folder)]:
         found.add(runner)
     found |= set(processes.descendants([each.pid for each in found], rows))
     return sorted(found)
