@@ -72,16 +72,28 @@ def read(content: bytes) -> Json:
         raise _syntax(mistake, content) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value with the events it begins and ends with (one and the same for a scalar), and its key's, if any."""
+
+    path: Path
+    item: Any
+    start: Any
+    end: Any
+
+
+def nodes(content: bytes) -> Iterator[Node]:
+    """Give each value of a document that `read` accepts, what is inside a value before the value itself."""
+    events = _events(_text(content))
+    root = next(
+        event for event in events if isinstance(event, MappingStartEvent | SequenceStartEvent | ScalarEvent)
+    )
+    yield from _walk(events, (), root, root)
+
+
 def places(content: bytes) -> Mapping[Path, Place]:
     """Return where each key and value of a document begins, for content that `read` accepts."""
-    found: dict[Path, Place] = {}
-    events = _events(_text(content))
-    for event in events:
-        if isinstance(event, MappingStartEvent | SequenceStartEvent | ScalarEvent):
-            found[()] = Place(_at(event), _at(event))
-            _locate(events, event, (), found)
-            break
-    return found
+    return {node.path: Place(_at(node.item), _at(node.start)) for node in nodes(content)}
 
 
 def _text(content: bytes) -> str:
@@ -223,20 +235,21 @@ def _finite(event: Any, number: float) -> float:
     return number
 
 
-def _locate(events: Events, event: Any, path: Path, found: dict[Path, Place]) -> None:
-    if isinstance(event, SequenceStartEvent):
-        for index, entry in enumerate(iter(lambda: next(events), None)):
+def _walk(events: Events, path: Path, item: Any, start: Any) -> Iterator[Node]:
+    end = start
+    if isinstance(start, SequenceStartEvent):
+        for index, entry in enumerate(events):
             if isinstance(entry, SequenceEndEvent):
-                return
-            found[*path, index] = Place(_at(entry), _at(entry))
-            _locate(events, entry, (*path, index), found)
-    elif isinstance(event, MappingStartEvent):
+                end = entry
+                break
+            yield from _walk(events, (*path, index), entry, entry)
+    elif isinstance(start, MappingStartEvent):
         for key in events:
             if isinstance(key, MappingEndEvent):
-                return
-            value = next(events)
-            found[*path, key.value] = Place(_at(key), _at(value))
-            _locate(events, value, (*path, key.value), found)
+                end = key
+                break
+            yield from _walk(events, (*path, key.value), key, next(events))
+    yield Node(path, item, start, end)
 
 
 def _at(event: Any) -> tuple[int, int]:
