@@ -20,6 +20,7 @@ from reconciler.model.world import World
 from reconciler.remote.files import Files
 from reconciler.remote.gate import PROTOCOL, Gate
 from reconciler.remote.ray import RayApi
+from reconciler.remote.tokens import Tokens
 
 
 class Signer(Protocol):
@@ -27,13 +28,6 @@ class Signer(Protocol):
 
     def sign(self, payload: bytes) -> str:
         """Return the armoured signature of a payload."""
-
-
-class Tokens(Protocol):
-    """Gives the token of each cluster; nobody else may hold one."""
-
-    def reveal(self, cluster: str) -> str:
-        """Return the token of a cluster, made on first use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +92,11 @@ def no_looks(_: World) -> Iterable[Look]:
     return ()
 
 
+def no_extras(_: World) -> Mapping[str, object]:
+    """Return no documents besides those of objects."""
+    return {}
+
+
 def no_decisions(_: World) -> Iterable[Decision]:
     """Return nothing to do: the kind has no live parts."""
     return ()
@@ -108,7 +107,8 @@ class Kind:
     """One kind of object. Everything but `looks` and `effects` is pure.
 
     `looks` come first in a pass; `looks_then` follow, with the answers to all first looks in the world. `effects`
-    maps each of its effects to what carries it out, and `settle` to the changes that its success makes.
+    maps each of its effects to what carries it out, and `settle` to the changes that its success makes. `extras`
+    are further status documents, by path.
     """
 
     name: str
@@ -118,5 +118,6 @@ class Kind:
     plan: Callable[[World], Iterable[Decision]] = no_decisions
     looks: Looks = no_looks
     looks_then: Looks = no_looks
+    extras: Callable[[World], Mapping[str, object]] = no_extras
     effects: Mapping[type[Effect], Do] = field(default_factory=dict)
     settle: Mapping[type[Effect], Settle] = field(default_factory=dict)

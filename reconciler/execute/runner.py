@@ -4,22 +4,14 @@ import logging
 import queue
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from reconciler.kind import Do, Doors
 from reconciler.model.effect import Effect
-from reconciler.model.outcome import FailureKind, NotDone, Outcome
+from reconciler.model.finished import Finished
+from reconciler.model.outcome import FailureKind, NotDone
 from reconciler.model.plan import Action
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """An action and what became of it."""
-
-    action: Action
-    outcome: Outcome
 
 
 class Runner:

@@ -10,7 +10,7 @@ from reconciler.model.nodepool import Node
 from reconciler.model.spec import STEERING, ObjectSpec, Strict
 from reconciler.model.text import Env
 
-PYTHON_PATTERN = r"^(python3(\.[0-9]{1,2})?|(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*){1,32})$"
+PYTHON_PATTERN = r"^(python3(\.[0-9]{1,2})?|(/\.?[A-Za-z0-9_+-][A-Za-z0-9._+-]*){1,32})$"
 VERSION_PATTERN = r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}((a|b|rc)[0-9]{1,4})?$"
 # Below 1024 a port needs privileges that Ray does not have.
 RayPort = Annotated[int, Field(ge=1024, le=65_535)]

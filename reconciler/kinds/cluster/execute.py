@@ -15,7 +15,7 @@ def start_head(doors: Doors, effect: StartHead) -> Outcome:
         "cluster": effect.cluster,
         "node": effect.node,
         "epoch": effect.epoch,
-        "token": doors.tokens.reveal(effect.cluster),
+        "token": doors.tokens.of(effect.cluster).reveal(),
         "python": effect.python,
         "rayVersion": effect.ray_version,
         "address": effect.machine.host,
@@ -32,7 +32,7 @@ def stop_slot(doors: Doors, effect: StopSlot) -> Outcome:
         "cluster": effect.cluster,
         "role": effect.role,
         "node": effect.node,
-        "graceSeconds": effect.grace.total_seconds(),
+        "graceSeconds": int(effect.grace.total_seconds()),
     }
     return doors.ask(effect.machine, "stop", args)
 

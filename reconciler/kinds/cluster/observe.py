@@ -9,7 +9,7 @@ from reconciler.model.ledger import ClusterRecord, HeadRecord
 from reconciler.model.machine import Machine
 from reconciler.model.ray import HeadSeen
 from reconciler.model.sighting import Present, Sighting
-from reconciler.model.views import documents, head_address, live_attempts
+from reconciler.model.views import attempts_in_ray, documents, head_address
 from reconciler.model.world import Role, SlotId, World
 from reconciler.remote.slots import see_slot
 
@@ -23,7 +23,7 @@ def looks(world: World) -> Iterator[Look]:
 
 def _head_look(world: World, name: str, head: HeadRecord) -> Look:
     address = head_address(name, head)
-    ids = tuple(a.submission_id for _, _, a in live_attempts(world) if a.cluster == name)
+    ids = attempts_in_ray(world, name)
 
     def see(doors: Doors) -> Sighting[HeadSeen]:
         began = doors.clock.now()

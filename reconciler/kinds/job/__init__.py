@@ -11,7 +11,7 @@ from reconciler.kinds.job.execute import (
 from reconciler.kinds.job.observe import looks, looks_then
 from reconciler.kinds.job.plan import plan
 from reconciler.kinds.job.settle import deleted, submitted
-from reconciler.kinds.job.status import status
+from reconciler.kinds.job.status import queues, status
 from reconciler.model.effect import BurnClaim, DeleteRayRecord, StopAttempt, SubmitAttempt, SweepAttempt
 
 KIND = Kind(
@@ -22,6 +22,7 @@ KIND = Kind(
     status=status,
     looks=looks,
     looks_then=looks_then,
+    extras=queues,
     effects={
         SubmitAttempt: submit_attempt,
         StopAttempt: stop_attempt,

@@ -66,7 +66,7 @@ def _write_directory(doors: Doors, effect: SubmitAttempt, folder: str, entrypoin
         "argv": list(effect.argv),
         "workingDir": f"{root}/{effect.working_dir}" if effect.working_dir is not None else None,
         "env": env,
-        "graceSeconds": effect.grace.total_seconds(),
+        "graceSeconds": int(effect.grace.total_seconds()),
         "attemptLimitSeconds": int(effect.limit.total_seconds()) if effect.limit is not None else None,
         "headFile": f"{root}/{head_file(effect.head.cluster)}",
         "allowedSigners": f"{root}/{ALLOWED_SIGNERS}",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from reconciler.kinds.job.ending import next_try
+from reconciler.kinds.job.plan import queue_order
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
 from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState
@@ -67,6 +68,25 @@ _REASON_OF_END = {
     JobState.TIMED_OUT: "TimedOut",
     JobState.LOST: "Lost",
 }
+
+
+def queues(world: World) -> dict[str, object]:
+    """Return who waits for each pool, in order: positions change too often to be part of every job's document."""
+    documents: dict[str, object] = {}
+    for pool, jobs in sorted(queue_order(world).order.items()):
+        documents[f"queue/{pool}.json"] = {"pool": pool, "order": [_place(world, job) for job in jobs]}
+    return documents
+
+
+def _place(world: World, identity: ObjectId) -> dict[str, object]:
+    spec = world.desired.objects[identity].document.spec
+    record = world.ledger.jobs.get(str(identity))
+    return {
+        "job": f"{identity.team}/{identity.name}",
+        "priority": spec.priority,
+        "since": record.entered.wall if record is not None else None,
+        "needs": {"nodes": spec.resources.nodes, "gpusPerNode": spec.resources.gpus_per_node},
+    }
 
 
 def job_state(world: World, identity: ObjectId, job: Job | None, record: JobRecord) -> JobState:

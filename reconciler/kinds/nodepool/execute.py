@@ -11,7 +11,7 @@ def start_worker(doors: Doors, effect: StartWorker) -> Outcome:
         "cluster": effect.cluster,
         "node": effect.node,
         "epoch": effect.epoch,
-        "token": doors.tokens.reveal(effect.cluster),
+        "token": doors.tokens.of(effect.cluster).reveal(),
         "python": effect.python,
         "rayVersion": effect.ray_version,
         "address": effect.machine.host,

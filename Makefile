@@ -1,0 +1,48 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test test-fast lint types contracts bench lock clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+$(READY): deploy/requirements-dev.lock deploy/setup.sh
+	@PYTHON=$(PYTHON) VENV=$(VENV) deploy/setup.sh
+
+demo: $(READY) ## a real head, two nodes and one job, from a commit to its result
+	@$(BIN)/python deploy/demo/demo.py
+
+test: $(READY) ## everything: lint, types, contracts, and all tests on real parts
+	@deploy/setup.sh --system
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest
+
+test-fast: $(READY) ## the tests that need no sshd and no Ray
+	@$(BIN)/pytest -m 'not real'
+
+lint: $(READY) ## format and lint
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+types: $(READY) ## strict types
+	@$(BIN)/mypy
+
+contracts: $(READY) ## who may import whom
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(READY) ## measure against floors taken in the same run
+	@$(BIN)/python -m tests.benchmarks
+
+lock: ## pin all packages anew, with hashes
+	@deploy/lock.sh
+
+clean: ## remove what the commands above made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .demo

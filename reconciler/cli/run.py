@@ -1,0 +1,90 @@
+"""`rayops run`, `once` and `sync`: the daemon, one pass of it, and a nudge to look at the source at once."""
+
+import os
+import signal
+from argparse import ArgumentParser
+
+from reconciler.cli.call import Call
+from reconciler.cli.exit import Ended, Exit
+from reconciler.config import Misconfigured, Settings, find, read_settings
+
+
+def settings_of(call: Call) -> Settings:
+    """Return the settings of this installation, or end the call with every mistake in them."""
+    try:
+        file = find(call.options.config, call.around.environment)
+        if file is None:
+            raise Ended(Exit.USAGE, "no settings file (give --config FILE; `rayops init` writes an example)")
+        return read_settings(file)
+    except Misconfigured as mistake:
+        raise Ended(Exit.USAGE, str(mistake)) from mistake
+
+
+class Run:
+    """The daemon."""
+
+    EXAMPLES = "  rayops --config /etc/rayops/rayops.toml run\n"
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add the options."""
+        parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+
+    def run(self, call: Call) -> Exit:
+        """Run until TERM or INT; HUP and USR1 make it look at the source at once."""
+        from reconciler.app import Refused, run_daemon, start_logging
+
+        settings = settings_of(call)
+        start_logging(settings, call.options.log_level)
+        try:
+            run_daemon(settings, call.around.clock)
+        except Refused as why:
+            raise Ended(Exit.REFUSED, str(why)) from why
+        return Exit.DONE
+
+
+class Once:
+    """One pass."""
+
+    EXAMPLES = "  rayops once\n"
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add the options."""
+        parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
+
+    def run(self, call: Call) -> Exit:
+        """Do one pass and wait for what it began; say what it did."""
+        from reconciler.app import Refused, run_once, start_logging
+        from reconciler.cli.plantext import passed
+
+        settings = settings_of(call)
+        start_logging(settings, call.options.log_level)
+        try:
+            report = run_once(settings, call.around.clock)
+        except Refused as why:
+            raise Ended(Exit.REFUSED, str(why)) from why
+        for line in passed(report):
+            call.screen.line(line)
+        return Exit.NO if report.trouble else Exit.DONE
+
+
+class Sync:
+    """A nudge."""
+
+    EXAMPLES = "  git push && rayops sync\n"
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add nothing."""
+
+    def run(self, call: Call) -> Exit:
+        """Make the daemon on this machine look at its source now, instead of at its next poll."""
+        from reconciler.app import daemon_pid
+
+        pid = daemon_pid(settings_of(call))
+        if pid is None:
+            raise Ended(Exit.UNREACHABLE, "no daemon runs on this machine for this state directory")
+        os.kill(pid, signal.SIGUSR1)
+        call.screen.note(f"daemon {pid} looks at its source now")
+        return Exit.DONE
+
+
+RUN, ONCE, SYNC = Run(), Once(), Sync()

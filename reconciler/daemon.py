@@ -1,0 +1,108 @@
+"""When to run: timers, wake-ups, signals. What to do is the loop's business."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from datetime import timedelta
+from types import FrameType
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from reconciler.clock import Clock
+from reconciler.loop import Loop, PassReport
+
+log = logging.getLogger(__name__)
+
+# Effects that end together are settled by one pass instead of one each.
+BREATH = timedelta(milliseconds=10)
+# A quiet world is looked at this often even without any timer, so that a stopped scheduler is no stopped daemon.
+LONGEST_SLEEP = timedelta(seconds=30)
+
+
+class Wakeups:
+    """One event and what is due with it. Many wake-ups before a pass are one."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.stopping = False
+        self._source_due = True
+
+    def wake(self) -> None:
+        """Ask for a pass soon."""
+        self.event.set()
+
+    def wake_for_source(self) -> None:
+        """Ask for a pass that looks at the source."""
+        self._source_due = True
+        self.event.set()
+
+    def stop(self) -> None:
+        """Ask for the end after the present pass."""
+        self.stopping = True
+        self.event.set()
+
+    def take_source_due(self) -> bool:
+        """Say once whether the source is to be looked at."""
+        due, self._source_due = self._source_due, False
+        return due
+
+
+class Timers(AbstractContextManager["Timers"]):
+    """Periodic wake-ups. A late or missed one is run once, never dropped and never twice at a time."""
+
+    def __init__(self) -> None:
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self._scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
+
+    def every(self, period: timedelta, call: Callable[[], None]) -> None:
+        """Call again and again."""
+        self._scheduler.add_job(call, "interval", seconds=period.total_seconds())
+
+    def __enter__(self) -> "Timers":
+        self._scheduler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scheduler.shutdown(wait=False)
+
+
+def run(loop: Loop, wakeups: Wakeups, clock: Clock) -> None:
+    """Run passes until asked to stop; return only between two passes, so that nothing is left half written."""
+    while not wakeups.stopping:
+        wakeups.event.clear()
+        report = loop.once()
+        clock.wait(threading.Event(), BREATH)
+        if not wakeups.stopping:
+            clock.wait(wakeups.event, _sleep(report, clock))
+    log.info("stopped between two passes")
+
+
+def _sleep(report: PassReport, clock: Clock) -> timedelta:
+    if not report.plan.empty:
+        # What was done or noted changes what comes next; its effects may have ended already.
+        return BREATH
+    if report.wake is None:
+        return LONGEST_SLEEP
+    return min(LONGEST_SLEEP, max(BREATH, report.wake.since(clock.now())))
+
+
+def listen(wakeups: Wakeups, stack: ExitStack) -> None:
+    """Let signals stop the daemon (TERM, INT) or make it look at the source at once (HUP, USR1)."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        log.info("asked to stop", extra={"signal": signal.Signals(number).name})
+        wakeups.stop()
+
+    def look(_: int, __: FrameType | None) -> None:
+        wakeups.wake_for_source()
+
+    for number, handler in (
+        (signal.SIGTERM, stop),
+        (signal.SIGINT, stop),
+        (signal.SIGHUP, look),
+        (signal.SIGUSR1, look),
+    ):
+        previous = signal.signal(number, handler)
+        stack.callback(signal.signal, number, previous)

@@ -1,0 +1,270 @@
+"""One pass: look, decide, act, write down. Read this first.
+
+A wake-up carries no data: every pass looks at all that matters and decides again, and the next pass is the retry.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import chain
+
+from reconciler.clock import Clock
+from reconciler.desired.load import Loader
+from reconciler.execute.runner import Runner
+from reconciler.execute.settle import Settling
+from reconciler.kind import Kind, Look
+from reconciler.model.desired import Desired
+from reconciler.model.finished import Finished
+from reconciler.model.ids import ObjectId
+from reconciler.model.ledger import META_KEY, Change, Ledger, Table
+from reconciler.model.moment import Moment
+from reconciler.model.plan import Note, Plan
+from reconciler.model.snapshot import Snapshot, SourceProblem
+from reconciler.model.world import Observed, Tuning, World
+from reconciler.observe.collect import Collector
+from reconciler.plan.lint import lint
+from reconciler.plan.planner import make_plan
+from reconciler.record.leader import Leadership
+from reconciler.record.ledger import LedgerStore
+from reconciler.record.recorder import Recorder
+from reconciler.remote.files import FilesError
+from reconciler.source.source import Source
+
+log = logging.getLogger(__name__)
+
+# Notes change what is decided next; they are settled in memory before anything is done. More rounds than this
+# would mean that two rules undo each other: a bug, and then nothing is done.
+NOTE_ROUNDS = 12
+# Limits pass without a timer of their own; so a plan is never older than this.
+PLAN_AGE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class PassReport:
+    """What one pass did. `trouble` says why it could do less than it should."""
+
+    number: int
+    revision: str
+    plan: Plan
+    finished: tuple[Finished, ...]
+    wake: Moment | None
+    trouble: str = ""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was done, nothing is under way and nothing was kept from being done."""
+        return self.plan.empty and not self.finished and not self.trouble
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What one pass leaves to the next; a restart starts without it and loses nothing."""
+
+    desired: Desired | None = None
+    snapshot: Snapshot | None = None
+    problem: SourceProblem | None = None
+    world: World | None = None
+    plan: Plan | None = None
+    unsettled: list[Finished] = field(default_factory=list)
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a pass, as the composition root put them together."""
+
+    clock: Clock
+    source: Source
+    loader: Loader
+    store: LedgerStore
+    collector: Collector
+    runner: Runner
+    recorder: Recorder
+    kinds: tuple[Kind, ...]
+    leadership: Leadership
+    tuning: Tuning
+
+
+class Loop:
+    """The reconciler: keeps the live world as the desired one, one pass at a time, in one thread."""
+
+    def __init__(self, stages: Stages, ledger: Ledger, source_is_due: Callable[[], bool] = lambda: True) -> None:
+        self._stages = stages
+        self._ledger = ledger
+        self._source_is_due = source_is_due
+        self._memory = _Memory()
+
+    def once(self) -> PassReport:
+        """Do one pass; effects that take long go on beside it and are settled by a later one."""
+        now = self._stages.clock.now()
+        finished = self._settle(now)
+        desired = self._desire()
+        world = self._observe(desired, now)
+        plan, world = self._decide(world)
+        trouble = self._act(plan, world)
+        return self._record(plan, world, finished, trouble)
+
+    def finish(self) -> None:
+        """Write down what has ended, and begin nothing."""
+        self._settle(self._stages.clock.now())
+
+    @property
+    def busy(self) -> bool:
+        """Whether an effect is under way, or its outcome not yet written down."""
+        return bool(self._stages.runner.in_flight or self._memory.unsettled)
+
+    @property
+    def world(self) -> World | None:
+        """What the last pass knew."""
+        return self._memory.world
+
+    @property
+    def passes(self) -> int:
+        """How many passes there were."""
+        return self._memory.number
+
+    @property
+    def term(self) -> int:
+        """The term that this loop leads in."""
+        return self._ledger.meta.term
+
+    @property
+    def site(self) -> str:
+        """The site that this loop looks after."""
+        return self._ledger.meta.site
+
+    def _settle(self, now: Moment) -> tuple[Finished, ...]:
+        """Write down what became of effects; an outcome that cannot be written down waits for the next pass."""
+        waiting = self._memory.unsettled
+        ended = self._stages.runner.finished()
+        for each in ended:
+            self._stages.collector.settled(each.action.pace)
+        waiting.extend(ended)
+        if not waiting:
+            return ()
+        rules = {effect: rule for kind in self._stages.kinds for effect, rule in kind.settle.items()}
+        settling = Settling(rules, self._digests(), now, self._stages.tuning)
+        try:
+            self._commit(settling.changes(self._ledger, waiting))
+        except FilesError as error:
+            log.warning("outcomes not written down", extra={"error": error.message, "outcomes": len(waiting)})
+            return ()
+        self._memory.unsettled = []
+        return tuple(waiting)
+
+    def _digests(self) -> Mapping[ObjectId, str]:
+        desired = self._memory.desired
+        return {} if desired is None else {each.id: each.digest for each in desired.objects.values()}
+
+    def _desire(self) -> Desired | None:
+        """Return what people ask for: the newest revision that may be applied, else what was in force."""
+        memory, meta = self._memory, self._ledger.meta
+        if memory.desired is not None and not self._source_is_due():
+            return memory.desired
+        latest = self._stages.source.latest(meta.applied, frozenset(meta.accepted))
+        memory.problem = latest if isinstance(latest, SourceProblem) else None
+        if isinstance(latest, SourceProblem) and memory.snapshot is None and meta.applied is not None:
+            # After a restart the remote may be gone; what was in force is still in our own mirror.
+            latest = self._stages.source.at(meta.applied)
+        if isinstance(latest, Snapshot) and latest is not memory.snapshot:
+            memory.snapshot = latest
+            memory.desired = self._stages.loader.load(latest, self._stages.source.read)
+        return memory.desired
+
+    def _observe(self, desired: Desired | None, now: Moment) -> World | None:
+        """Look at heads and job directories first, and where they leave a doubt at machines."""
+        if desired is None:
+            return None
+        stages = self._stages
+        world = World(desired, Observed(), self._ledger, now, stages.tuning, stages.runner.in_flight)
+        world = replace(world, observed=stages.collector.observe(world, self._looks("looks")))
+        return replace(world, observed=stages.collector.observe(world, self._looks("looks_then")))
+
+    def _looks(self, which: str) -> Callable[[World], Iterable[Look]]:
+        return lambda world: chain.from_iterable(getattr(kind, which)(world) for kind in self._stages.kinds)
+
+    def _decide(self, world: World | None) -> tuple[Plan, World | None]:
+        """Return the plan, and the world as its notes leave it; nothing while no desired state was ever seen."""
+        if world is None:
+            return Plan(""), None
+        if (plan := self._unchanged(world)) is not None:
+            return plan, world
+        return settled_plan(world, self._stages.kinds)
+
+    def _unchanged(self, world: World) -> Plan | None:
+        """Return the last plan if a new one would say the same: same input, and no moment of it has come."""
+        before, plan = self._memory.world, self._memory.plan
+        if before is None or plan is None or not plan.empty or world.now.since(before.now) >= PLAN_AGE:
+            return None
+        same = (
+            world.desired is before.desired
+            and world.ledger is before.ledger
+            and world.in_flight == before.in_flight
+            and world.observed == before.observed
+        )
+        if not same or (plan.wake is not None and not world.now.is_before(plan.wake)):
+            return None
+        return plan
+
+    def _act(self, plan: Plan, world: World | None) -> str:
+        """Write notes and intents down, then begin. What is not on disk is not begun."""
+        if world is None:
+            return "the source has not given any revision yet"
+        try:
+            if (term := self._stages.leadership.lost_to()) is not None:
+                return f"another daemon leads this site now (term {term}); this one does nothing any more"
+        except FilesError as error:
+            return f"nobody can say who leads this site: {error.message}"
+        changes = [change for note in plan.notes for change in note.changes]
+        changes += [change for action in plan.actions for change in action.before]
+        if world.desired.revision != self._ledger.meta.applied and self._memory.problem is None:
+            meta = replace(self._ledger.meta, applied=world.desired.revision)
+            changes.append(Change(Table.META, META_KEY, meta))
+        try:
+            self._commit(changes)
+        except FilesError as error:
+            return f"the ledger cannot be written: {error.message}"
+        self._stages.runner.start(plan.actions)
+        return ""
+
+    def _commit(self, changes: Iterable[Change]) -> None:
+        changes = tuple(changes)
+        if changes:
+            self._ledger = self._stages.store.commit(changes)
+            self._stages.store.anchor()
+
+    def _record(self, plan: Plan, world: World | None, finished: tuple[Finished, ...], trouble: str) -> PassReport:
+        memory = self._memory
+        memory.number += 1
+        wake = _earlier(plan.wake, self._stages.collector.wake_at)
+        revision = world.desired.revision if world is not None else ""
+        report = PassReport(memory.number, revision, plan, finished, wake, trouble)
+        if world is not None:
+            world = replace(world, ledger=self._ledger)
+        unchanged = plan is memory.plan and not finished and not trouble
+        memory.world, memory.plan = world, plan
+        if not unchanged:
+            self._stages.recorder.record(world, plan, finished, memory.problem, trouble)
+        return report
+
+
+def settled_plan(world: World, kinds: tuple[Kind, ...]) -> tuple[Plan, World]:
+    """Return the plan after its own notes have been taken in, with all of them, and the world they leave."""
+    planners = {kind.name: kind.plan for kind in kinds}
+    notes: list[Note] = []
+    for _ in range(NOTE_ROUNDS):
+        plan = make_plan(world, planners)
+        lint(plan)
+        if not plan.notes:
+            return replace(plan, notes=tuple(notes)), world
+        notes.extend(plan.notes)
+        world = replace(world, ledger=world.ledger.apply(c for note in plan.notes for c in note.changes))
+    last = plan.notes[0]
+    raise AssertionError(f"notes about {last.target} do not settle: {last.because.text}")
+
+
+def _earlier(one: Moment | None, other: Moment | None) -> Moment | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.is_before(other) else other

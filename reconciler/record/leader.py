@@ -1,0 +1,46 @@
+"""Leadership: one daemon acts for a site, and every later leader has a higher term.
+
+A term is a file that its leader created exclusively in the shared directory. Whoever holds the highest one leads.
+The gates on all machines refuse lower terms than they have seen, so that a leader that was paused and overtaken can
+do no harm in the moment before it notices.
+"""
+
+from reconciler.clock import Clock
+from reconciler.model.json import canonical
+from reconciler.remote.files import Files
+
+FOLDER = ".rayops/leader"
+# Terms that stay on disk for people to read; older ones say nothing that the newest does not.
+KEPT = 8
+
+
+class Leadership:
+    """The right to act for a site."""
+
+    def __init__(self, shared: Files, clock: Clock, name: str) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._name = name
+        self.term = 0
+
+    def take(self, at_least: int) -> int:
+        """Become the leader with a term above `at_least` and above every term on disk; return it."""
+        while True:
+            term = max([at_least, *self._terms()]) + 1
+            note = canonical({"leader": self._name, "since": self._clock.now().wall.isoformat(timespec="seconds")})
+            if self._shared.create(f"{FOLDER}/{term}", note + b"\n"):
+                self.term = term
+                self._tidy()
+                return term
+
+    def lost_to(self) -> int | None:
+        """Return the higher term that ended this leadership, None while it holds."""
+        highest = max(self._terms(), default=0)
+        return highest if highest > self.term else None
+
+    def _terms(self) -> list[int]:
+        return [int(name) for name in self._shared.list(FOLDER) if name.isdecimal()]
+
+    def _tidy(self) -> None:
+        for term in sorted(self._terms())[:-KEPT]:
+            self._shared.remove(f"{FOLDER}/{term}")
