@@ -1,0 +1,71 @@
+"""The table of verbs. A new verb is one module and one line here; its module is loaded only when it is called."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+from reconciler.cli.call import Call
+from reconciler.cli.exit import Exit
+
+
+class Command(Protocol):
+    """What a verb's module provides, or an object in it."""
+
+    EXAMPLES: str
+    """Shown below `--help`; empty for none."""
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add the options and arguments of the verb."""
+
+    def run(self, call: Call) -> Exit:
+        """Do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb. `code` names a module, or `module:object`; `objects` lists the kinds it completes, `*` for all."""
+
+    name: str
+    group: str
+    summary: str
+    code: str
+    objects: Sequence[str] = ()
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is for programs only."""
+        return self.name.startswith("_")
+
+    def load(self) -> Command:
+        """Return the code of the verb."""
+        module, _, name = self.code.partition(":")
+        loaded = import_module(module)
+        found: Command = getattr(loaded, name) if name else loaded
+        return found
+
+
+READ = "Look"
+DRIVE = "Drive the loop"
+HELP = "Get help"
+
+VERBS = (
+    Verb("get", READ, "list objects, or show some as JSON or YAML", "reconciler.cli.get", ("*",)),
+    Verb("describe", READ, "show one object on one page", "reconciler.cli.describe", ("*",)),
+    Verb("why", READ, "say why an object is as it is, and what to do", "reconciler.cli.why", ("*",)),
+    Verb("logs", READ, "show what a job printed", "reconciler.cli.logs", ("Job",)),
+    Verb("history", READ, "show what happened", "reconciler.cli.history", ("*",)),
+    Verb("wait", READ, "wait until something is true of an object", "reconciler.cli.wait", ("*",)),
+    Verb("plan", DRIVE, "show what would happen and why; change nothing", "reconciler.cli.plan"),
+    Verb("run", DRIVE, "be the daemon", "reconciler.cli.run:RUN"),
+    Verb("once", DRIVE, "do one pass", "reconciler.cli.run:ONCE"),
+    Verb("sync", DRIVE, "make the daemon look at its source now", "reconciler.cli.run:SYNC"),
+    Verb("completion", HELP, "print the completion script of a shell", "reconciler.cli.completion"),
+    Verb("__complete", HELP, "answer a completion script", "reconciler.cli.complete"),
+)
+
+
+def verb_named(name: str) -> Verb | None:
+    """Return the verb of that name, or None."""
+    return next((verb for verb in VERBS if verb.name == name), None)
