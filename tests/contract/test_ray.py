@@ -183,11 +183,12 @@ def test_a_drained_node_takes_nothing_new_and_leaves(lab: Lab) -> None:
     w2 = node(lab, "w2").node_id
     assert lab.ray.drain(lab.head, w2, "repair", LIMIT) == Done({"gone": False})
     until(lab, lambda: node(lab, "w2").state is RayNodeState.DRAINING, 5)
+    start(lab, "pinned-1", "true", {"rayops-node": "w2"})
     start(lab, "new-1", "sleep 300.7", {"rayops-node": "in(w1,w2)"})
     until(lab, lambda: job(lab, "new-1").status is RUNNING)
     assert job(lab, "new-1").node_id == node(lab, "w1").node_id
-    assert job(lab, "stays-1").status is RUNNING
-    for each in ("stays-1", "new-1"):
+    assert [job(lab, each).status for each in ("stays-1", "pinned-1")] == [RUNNING, PENDING]
+    for each in ("stays-1", "pinned-1", "new-1"):
         lab.ray.stop(lab.head, each, LIMIT)
     until(lab, lambda: state(lab, w2) is RayNodeState.DEAD)
     assert lab.ray.drain(lab.head, w2, "repair", LIMIT) == Done({"gone": True})

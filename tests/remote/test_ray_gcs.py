@@ -200,8 +200,10 @@ def test_closing_ends_children_and_wakes_who_waits(pythons: Pythons) -> None:
         waiting = pool.submit(ask, children, 30.0, cluster="other")
         while pid_of_waiting(children) is None:
             pass
+        began = CLOCK.now().ticks
         children.close()
         assert isinstance(waiting.result(timeout=5), Failed)
+        assert CLOCK.now().ticks - began < 5
     assert not is_alive(pid)
     reply = ask(children)
     assert isinstance(reply, Failed)

@@ -25,6 +25,10 @@ CLOCK = SystemClock()
 JOB = Submission("rl-ppo-1", "exec true", {"OMP_NUM_THREADS": "1"}, {}, {})
 ACCEPTED = says("200 OK", b'{"job_id": "rl-ppo-1", "submission_id": "rl-ppo-1"}')
 
+# What each call would believe, were it whole.
+EVERYTHING = (
+    b'{"submission_id": "rl-ppo-1", "stopped": false, "deleted": true, "session_name": "s", "ray_version": "2"}'
+)
 RUBBISH: dict[str, Behaviour] = {
     "a failure": says("500 Internal Server Error", b"Traceback (most recent call last): ..."),
     "a page": says("200 OK", b"<html><body>It works!</body></html>", "Content-Type: text/html"),
@@ -39,6 +43,10 @@ RUBBISH: dict[str, Behaviour] = {
     "a huge body": says("200 OK", b"x" * (5 << 20)),
     "a huge claim": sends(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}", then_close=True),
     "a body cut short": sends(b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{}", then_close=True),
+    "a right answer cut short": sends(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n" + EVERYTHING, then_close=True
+    ),
+    "a right answer and too much": says("200 OK", EVERYTHING + b" " * (5 << 20)),
     "a negative length": sends(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}", then_close=True),
     "broken chunks": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", then_close=True),
     "a false zip": says("200 OK", b"{}", "Content-Encoding: gzip"),

@@ -122,7 +122,7 @@ LIES: dict[str, Callable[[Told], None]] = {
     "a label that is a list": with_([], "nodes", 0, "labels", "rayops-node"),
     "a thousand labels": with_({str(n): "" for n in range(1000)}, "nodes", 0, "labels"),
     "no jobs": without("jobs"),
-    "a job that nobody asked for": with_({}, "jobs", "rl-2"),
+    "a job that nobody asked for": with_(told()["jobs"]["rl-1"], "jobs", "rl-2"),
     "an unknown status": with_("PAUSED", "jobs", "rl-1", "status"),
     "a record without a status": with_({}, "jobs", "rl-1"),
     "an exit code that is a text": with_("7", "jobs", "rl-1", "exitCode"),
@@ -169,6 +169,13 @@ def test_strangers_are_tried_once_per_session_and_without_token(gcs: Callable[[T
             sighting = client.look(stub.head(), [], LIMIT)
             assert isinstance(sighting, Unreachable | Present)
         assert [b"Authorization" in request for request in stub.requests] == [True, False, True, True]
+
+
+def test_an_open_head_is_tried_again_at_each_look(gcs: Callable[[Told], RayClient]) -> None:
+    client = gcs(told())
+    with stub_head(VERSION, OPEN, VERSION, CLOSED) as stub:
+        sightings = [client.look(stub.head(), ["rl-1"], LIMIT) for _ in range(2)]
+    assert [each.seen.token_required for each in sightings if isinstance(each, Present)] == [False, True]
 
 
 def test_a_stranger_without_an_answer_leaves_the_look_unreachable(gcs: Callable[[Told], RayClient]) -> None:
