@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from reconciler import logs
 from reconciler.clock import Clock
 from reconciler.config import MachineSettings, Settings
 from reconciler.daemon import Timers, Wakeups, listen, run
@@ -32,6 +33,7 @@ from reconciler.record.leader import Leadership
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.recorder import Recorder
 from reconciler.record.status import StatusWriter
+from reconciler.record.text import Redaction
 from reconciler.remote.command import GateCommand
 from reconciler.remote.disk import DiskFiles
 from reconciler.remote.files import Files
@@ -157,7 +159,9 @@ def _signer(settings: Settings) -> SshKeygenSigner:
     return SshKeygenSigner(keys / "head_ed25519")
 
 
-def doors(settings: Settings, ground: Ground, ledger: Ledger, clock: Clock, stack: ExitStack) -> Doors:
+def doors(
+    settings: Settings, ground: Ground, ledger: Ledger, clock: Clock, redaction: Redaction, stack: ExitStack
+) -> Doors:
     """Return the doors of this installation; they close with the stack."""
     program = build()
     path = layout.program(program.digest12)
@@ -165,10 +169,16 @@ def doors(settings: Settings, ground: Ground, ledger: Ledger, clock: Clock, stac
     gate = _gate(settings.machines, f"{shared_root}/{path}", clock)
     stack.callback(gate.close)
     tokens = Tokens(ground.state)
+
+    def token(cluster: str) -> str:
+        secret = tokens.of(cluster).reveal()
+        redaction.add(secret)
+        return secret
+
     interpreters = settings.ray.interpreters
     ray = RayClient(
         clock,
-        lambda cluster: tokens.of(cluster).reveal(),
+        token,
         lambda cluster: interpreters.get(cluster, sys.executable),
     )
     stack.callback(ray.close)
@@ -204,7 +214,7 @@ class Running:
 
 
 @contextmanager
-def running(settings: Settings, clock: Clock, wakeups: Wakeups) -> Iterator[Running]:
+def running(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction) -> Iterator[Running]:
     """Build everything that a pass needs, as the leader of the site; close it at the end.
 
     Raises Refused when another daemon runs here, and ReadOnly when the ledger must not be used.
@@ -212,8 +222,8 @@ def running(settings: Settings, clock: Clock, wakeups: Wakeups) -> Iterator[Runn
     with ExitStack() as stack:
         here = ground(settings)
         stack.enter_context(only_daemon(settings))
-        status = StatusWriter(here.status, clock)
-        recorder = Recorder(status, History(here.status, clock), ALL, clock)
+        status = StatusWriter(here.status, clock, redaction)
+        recorder = Recorder(status, History(here.status, clock, redaction), ALL, clock)
         store = LedgerStore(here.state, here.shared, clock)
         ledger = store.open()
         if isinstance(ledger, LedgerFault):
@@ -227,7 +237,7 @@ def running(settings: Settings, clock: Clock, wakeups: Wakeups) -> Iterator[Runn
         publish_program(settings, here)
         pool = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="rayops")
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        through = doors(settings, here, ledger, clock, stack)
+        through = doors(settings, here, ledger, clock, redaction, stack)
         source = source_of(settings, clock, settings.paths.state / "mirror")
         stack.callback(source.close)
         effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
@@ -246,22 +256,23 @@ def running(settings: Settings, clock: Clock, wakeups: Wakeups) -> Iterator[Runn
         yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder)
 
 
-def run_daemon(settings: Settings, clock: Clock) -> None:
+def run_daemon(settings: Settings, clock: Clock, level: str) -> None:
     """Be the daemon until a signal asks it to stop; without a usable ledger, say so and wait for one."""
-    wakeups = Wakeups()
+    wakeups, redaction = Wakeups(), Redaction()
+    logs.start(settings.daemon.log, level, redaction)
     with ExitStack() as stack:
         listen(wakeups, stack)
         while not wakeups.stopping:
             try:
-                _lead(settings, clock, wakeups)
+                _lead(settings, clock, wakeups, redaction)
             except ReadOnly as trouble:
                 log.warning("read-only", extra={"reason": str(trouble)})
                 wakeups.event.clear()
                 clock.wait(wakeups.event, settings.daemon.heartbeat)
 
 
-def _lead(settings: Settings, clock: Clock, wakeups: Wakeups) -> None:
-    with running(settings, clock, wakeups) as live, Timers() as timers:
+def _lead(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction) -> None:
+    with running(settings, clock, wakeups, redaction) as live, Timers() as timers:
         timers.every(settings.source.poll, wakeups.wake_for_source)
         timers.every(settings.daemon.resync, wakeups.wake)
         timers.every(settings.daemon.heartbeat, lambda: _beat(live))
@@ -274,10 +285,11 @@ def _beat(live: Running) -> None:
     live.recorder.beat(live.loop.passes, os.getpid(), world.desired.revision if world is not None else "")
 
 
-def run_once(settings: Settings, clock: Clock) -> PassReport:
+def run_once(settings: Settings, clock: Clock, level: str) -> PassReport:
     """Do one pass, and wait for what it began."""
-    wakeups = Wakeups()
-    with running(settings, clock, wakeups) as live:
+    wakeups, redaction = Wakeups(), Redaction()
+    logs.start(settings.daemon.log, level, redaction)
+    with running(settings, clock, wakeups, redaction) as live:
         report = live.loop.once()
         while live.loop.busy:
             clock.wait(wakeups.event, timedelta(seconds=1))
@@ -305,7 +317,7 @@ def preview(settings: Settings, clock: Clock, tree: Path | None, revision: str |
         desired = _desired_of(settings, clock, tree, revision, stack)
         pool = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="rayops")
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        through = doors(settings, here, ledger, clock, stack)
+        through = doors(settings, here, ledger, clock, Redaction(), stack)
         collector = Collector(through, clock, pool, settings.machines.call_timeout)
         world = World(desired, Observed(), ledger, clock.now(), settings.tuning)
         for kind in ALL:
@@ -330,10 +342,3 @@ def _desired_of(
     if isinstance(found, SourceProblem):
         raise Refused(f"{found.fault.value}: {found.message}")
     return Loader().load(found, source.read)
-
-
-def start_logging(settings: Settings, level: str) -> None:
-    """Send logs to stderr in the configured form."""
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    _ = settings

@@ -55,12 +55,12 @@ def summary(plan: Mapping[str, Any]) -> str:
 def markdown(plan: Mapping[str, Any]) -> str:
     """Return a plan as a comment: the counts first, details folded, never longer than a forge takes."""
     body = [MARKER, f"**{summary(plan)}**", ""]
-    for error in plan["errors"]:
-        body.append(f"- :x: `{_code(error)}`")
+    body.extend(f"- :x: `{_code(error)}`" for error in plan["errors"])
     for target, texts in plan["problems"].items():
         body.extend(f"- :x: `{target}`: {_escape(text)}" for text in texts)
-    for held in plan["held"]:
-        body.append(f"- :raised_hand: held: {_escape(held['message'])}; approve `{held['digest']}`")
+    body.extend(
+        f"- :raised_hand: held: {_escape(held['message'])}; approve `{held['digest']}`" for held in plan["held"]
+    )
     if plan["changes"]:
         body += [
             "",

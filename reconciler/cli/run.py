@@ -31,12 +31,11 @@ class Run:
 
     def run(self, call: Call) -> Exit:
         """Run until TERM or INT; HUP and USR1 make it look at the source at once."""
-        from reconciler.app import Refused, run_daemon, start_logging
+        from reconciler.app import Refused, run_daemon
 
         settings = settings_of(call)
-        start_logging(settings, call.options.log_level)
         try:
-            run_daemon(settings, call.around.clock)
+            run_daemon(settings, call.around.clock, call.options.log_level)
         except Refused as why:
             raise Ended(Exit.REFUSED, str(why)) from why
         return Exit.DONE
@@ -53,13 +52,12 @@ class Once:
 
     def run(self, call: Call) -> Exit:
         """Do one pass and wait for what it began; say what it did."""
-        from reconciler.app import Refused, run_once, start_logging
+        from reconciler.app import Refused, run_once
         from reconciler.cli.plantext import passed
 
         settings = settings_of(call)
-        start_logging(settings, call.options.log_level)
         try:
-            report = run_once(settings, call.around.clock)
+            report = run_once(settings, call.around.clock, call.options.log_level)
         except Refused as why:
             raise Ended(Exit.REFUSED, str(why)) from why
         for line in passed(report):

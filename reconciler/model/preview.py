@@ -42,9 +42,11 @@ def differences(world: World, plan: Plan) -> tuple[Difference, ...]:
             found.append(Difference(identity, Op.ADD, f"from {loaded.path}"))
         elif known.digest != loaded.digest:
             found.append(Difference(identity, Op.CHANGE, f"what runs changes, in {loaded.path}"))
-    for key in world.ledger.known:
-        if (identity := object_id(key)) not in world.desired.objects and key not in moved:
-            found.append(Difference(identity, Op.REMOVE, "no file describes it any more"))
+    found.extend(
+        Difference(identity, Op.REMOVE, "no file describes it any more")
+        for key in world.ledger.known
+        if (identity := object_id(key)) not in world.desired.objects and key not in moved
+    )
     return tuple(sorted(found))
 
 
