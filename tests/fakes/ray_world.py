@@ -163,9 +163,8 @@ class RayWorld:
     def thaw(self, head: Head) -> None:
         """Let a frozen head go on: it does what it was asked meanwhile (test_a_frozen_head_obeys_late)."""
         head.silent = False
-        backlog, head.backlog = head.backlog, []
-        for effect in backlog:
-            effect()
+        while head.backlog:
+            head.backlog.pop(0)()
 
     def kill_node(self, head: Head, node: Node, *, abruptly: bool = True) -> None:
         """End a raylet; the head believes in it for a while (test_a_killed_node_stays_listed_as_dead)."""
@@ -201,8 +200,7 @@ class RayWorld:
         """End a job that was not placed; the record follows later (test_a_pending_job_can_be_stopped)."""
         if job.node is not None or job.status.ended:
             return False
-        message = "The actor never ran - it was cancelled before it started running."
-        self._after(NOTICE, lambda: job.end(RayJobStatus.FAILED, message, "JOB_SUPERVISOR_ACTOR_DIED"))
+        self._after(NOTICE, lambda: job.end(RayJobStatus.FAILED, "never ran", "JOB_SUPERVISOR_ACTOR_DIED"))
         return True
 
     def drain(self, head: Head, node: Node) -> None:
@@ -288,8 +286,7 @@ class RayWorld:
 
     def _give_up(self, job: Job) -> None:
         if job.status is RayJobStatus.PENDING and job.process is None:
-            message = "Job supervisor actor failed to start in time"
-            job.end(RayJobStatus.FAILED, message, "JOB_SUPERVISOR_ACTOR_START_TIMEOUT")
+            job.end(RayJobStatus.FAILED, "failed to start in time", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT")
 
 
 def _on(head: Head, node: Node) -> Iterator[Job]:
