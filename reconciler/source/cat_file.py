@@ -50,7 +50,7 @@ class Objects:
         found: list[Header | None] = []
         for some in _in_groups(names):
             self._headers.ask(some)
-            found += [_parse(self._headers.line()) for _ in some]
+            found += [self._headers.header() for _ in some]
         return found
 
     def read(self, ids: Sequence[str], kind: str, max_bytes: int) -> dict[str, bytes]:
@@ -80,7 +80,7 @@ class Objects:
         for some in _in_groups(ids):
             self._contents.ask(some)
             for one in some:
-                header = _parse(self._contents.line())
+                header = self._contents.header()
                 if header is None:
                     yield one, None
                     continue
@@ -88,7 +88,7 @@ class Objects:
                     # Its bytes are on their way; ending the child is cheaper than reading them.
                     self._contents.stop()
                     raise Mute
-                data = self._contents.exactly(header.size + 1)[:-1]
+                data = self._contents.content(header.size)
                 yield one, data if header.kind == kind else None
 
 
@@ -113,15 +113,24 @@ class _Conversation:
             self.stop()
             raise Mute from gone
 
-    def line(self) -> bytes:
+    def header(self) -> Header | None:
         while (end := self._heard.find(b"\n")) < 0:
             self._hear()
-        return self._take(end + 1)[:-1]
+        line = self._take(end + 1)[:-1].decode("utf-8", "replace")
+        words = line.split(" ")
+        if len(words) == 3 and is_commit_id(words[0]) and words[2].isdigit():
+            return Header(words[0], words[1], int(words[2]))
+        if line.endswith((" missing", " ambiguous")):
+            return None
+        raise self._out_of_step()
 
-    def exactly(self, size: int) -> bytes:
-        while len(self._heard) < size:
+    def content(self, size: int) -> bytes:
+        while len(self._heard) <= size:
             self._hear()
-        return self._take(size)
+        data = self._take(size + 1)
+        if data[-1:] != b"\n":
+            raise self._out_of_step()
+        return data[:-1]
 
     def stop(self) -> None:
         if self._child is not None:
@@ -130,6 +139,11 @@ class _Conversation:
             self._answers.unregister(ended.stdout)
             child.end(ended)
         self._heard.clear()
+
+    def _out_of_step(self) -> Mute:
+        # Questions and answers no longer belong together; only a new child puts that right.
+        self.stop()
+        return Mute("git cat-file gave an answer that is none")
 
     def _take(self, size: int) -> bytes:
         taken = bytes(self._heard[:size])
@@ -156,13 +170,6 @@ def _in_groups(names: Sequence[str]) -> Iterator[Sequence[str]]:
     step = AT_ONCE if all(len(name) <= _SHORT for name in names) else 1
     for start in range(0, len(names), step):
         yield names[start : start + step]
-
-
-def _parse(line: bytes) -> Header | None:
-    words = line.decode("utf-8", "replace").split(" ")
-    if len(words) != 3 or not is_commit_id(words[0]) or not words[2].isdigit():
-        return None  # "<name> missing" or "<name> ambiguous"
-    return Header(words[0], words[1], int(words[2]))
 
 
 def _object_id(kind: str, data: bytes) -> str:

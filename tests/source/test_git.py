@@ -440,8 +440,9 @@ def test_a_damaged_remote_is_held_and_not_fetched_over_and_over(
     (pack,) = remote.folder.rglob("*.pack")
     whole = pack.read_bytes()
     damage(remote.folder)
-    for _ in range(8):
-        assert problem(source.latest(first)).fault is SourceFault.CORRUPT
+    answers = [problem(source.latest(first)) for _ in range(8)]
+    assert {answer.fault for answer in answers} == {SourceFault.CORRUPT}
+    assert len([answer for answer in answers if "waits" in answer.message]) == 6, "passes 1 and 4 tried"
     assert len(source.read(list(good.files.values()))) == 1
     pack.write_bytes(whole)
     for _ in range(64):
@@ -502,6 +503,19 @@ def test_a_mirror_is_not_given_up_while_the_remote_is_away(tmp_path: Path, remot
     assert source.read([good.files["a.yaml"]]) == {good.files["a.yaml"]: b"1"}, "what is whole stays readable"
     (tmp_path / "away.git").rename(remote.folder)
     assert source.latest(good.revision) is good
+
+
+def test_a_mirror_built_anew_from_another_history_goes_on(tmp_path: Path, remote: GitRemote, opened: Open) -> None:
+    remote.commit({"a.yaml": b"1", "b.yaml": os.urandom(4000)})
+    source = opened()
+    good = snapshot(source.latest(None))
+    damage(tmp_path / "state" / "mirror")
+    source.read(list(good.files.values()))
+    remote.force_push({"c.yaml": b"3"})
+    assert problem(source.latest(good.revision)).fault is SourceFault.REWRITTEN
+    assert set(snapshot(source.latest(None)).files) == {"c.yaml"}
+    remote.commit({"d.yaml": b"4"})
+    assert set(snapshot(source.latest(None)).files) == {"c.yaml", "d.yaml"}
 
 
 def test_a_crash_during_the_change_over_loses_nothing(tmp_path: Path, remote: GitRemote, opened: Open) -> None:
