@@ -69,4 +69,7 @@ def _entry(key: str, inner: Any, indent: str) -> Iterator[str]:
 def _scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return as_json_line(value)
+    text = as_json_line(value)
+    if isinstance(value, float) and "." not in text:
+        return text.replace("e", ".0e")  # YAML 1.1 takes a number without a dot and with an exponent for a text
+    return text
