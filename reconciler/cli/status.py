@@ -118,12 +118,11 @@ class StatusTree:
 
     def _index(self) -> Iterator[Seen]:
         try:
-            content = self._json("index.json", INDEX_LIMIT, of=(dict, list))
+            rows = table_of(self._json("index.json", INDEX_LIMIT)).get("objects")
         except _Broken as broken:
             self.note(f"warning: {broken}; reading every document instead")
-            content = None
-        rows = table_of(content).get("objects") if not isinstance(content, list) else content
-        if rows is None:
+            rows = None
+        if not isinstance(rows, list):
             yield from self._walk()
             return
         for row in rows_of(rows):
@@ -141,7 +140,7 @@ class StatusTree:
                         who = ObjectId(kind, team, name.removesuffix(".json"))
                         yield Seen(who, _skeleton(who))
 
-    def _json(self, path: str, limit: int, *, of: tuple[type, ...] = (dict,)) -> Any:
+    def _json(self, path: str, limit: int) -> Any:
         try:
             content = self.files.read(path, limit=limit)
             document = orjson.loads(content) if content is not None else None
@@ -149,7 +148,7 @@ class StatusTree:
             raise _Broken(error.message) from error
         except ValueError as error:
             raise _Broken(f"{path}: not a status document: {error}") from error
-        if document is not None and not isinstance(document, of):
+        if document is not None and not isinstance(document, dict):
             raise _Broken(f"{path}: not a status document")
         return document
 
