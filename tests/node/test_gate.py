@@ -87,6 +87,14 @@ def test_a_document_that_is_no_request_is_invalid(document: bytes) -> None:
     assert answer_to(document)["kind"] == "invalid"
 
 
+def test_a_key_that_is_there_twice_makes_a_good_request_invalid(tmp_path: Path) -> None:
+    wanted = {"protocol": 1, "verb": "probe", "site": SITE, "nodeDir": f"{tmp_path}/node", "args": {}, "term": 1}
+    request = json.dumps(wanted)
+    assert answer_to(request.encode())["ok"]
+    answer = answer_to(request.replace('"term": 1}', '"term": 1, "term": 1}').encode())
+    assert answer["kind"] == "invalid"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -179,6 +187,12 @@ def test_a_folder_that_is_a_link_is_refused(machine: NodeMachine, level: str) ->
     answer = machine.start_head()
     assert answer["kind"] == "refused"
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(machine: NodeMachine) -> None:
+    machine.result("probe", {})
+    (machine.node_dir / SITE / "main").touch(mode=0o600)
+    assert machine.start_head()["kind"] == "refused"
 
 
 def test_a_folder_that_others_can_write_is_refused(machine: NodeMachine) -> None:
