@@ -118,8 +118,9 @@ class Host:
         subprocess.run(["ip", "link", "set", self.link, "down"], check=True)
 
     def mend(self) -> None:
-        """Take the link up again."""
+        """Take the link up again, and forget that the address did not answer."""
         subprocess.run(["ip", "link", "set", self.link, "up"], check=True)
+        subprocess.run(["ip", "neigh", "flush", "to", self.address], check=True, capture_output=True)
 
 
 @dataclass

@@ -1,8 +1,6 @@
 """The SSH door: fabric behind one hardened connection that runs the gate of the node program and nothing else."""
 
-import ipaddress
 import logging
-import re
 import shlex
 import socket
 from collections.abc import Sequence
@@ -24,16 +22,14 @@ from reconciler.remote.command import GateCommand
 from reconciler.remote.known_hosts import HostKey, KnownHosts, NotTrusted, entry_name, fingerprint, require_private
 from reconciler.remote.lines import Lent, Lines
 from reconciler.remote.names import Names
-from reconciler.remote.wire import NotSent, cut, limited, open_socket
+from reconciler.remote.wire import NotSent, cut, is_plain, limited, open_socket
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?)*")
-_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 # The gate ends itself on TERM; one that does not is killed this much later.
 _KILL_AFTER = 5
 # paramiko's reader wakes ten times a second to see whether it was closed; we wake it by a shutdown instead, so that
 # a thousand open connections cost nothing.
 _READER_SLEEP = 60.0
-_COMPLAINT_LIMIT = 1 << 16
+_COMPLAINT_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class SshGate:
         talk = Conversation.of(machine, request)
         if isinstance(talk, NotDone):
             return talk
-        if not _is_plain(machine):
+        if not is_plain(machine):
             return NotDone(FailureKind.INVALID, "this machine has no plain host name, login name and port")
         budget = Budget.starting_now(self._clock, timeout)
         if not self._places.acquire(timeout=budget.left()):
@@ -164,15 +160,6 @@ class _Line:
         cut(self.sock)
         self.connection.client.close()
         self.sock.close()
-
-
-def _is_plain(machine: Machine) -> bool:
-    try:
-        ipaddress.ip_address(machine.host)
-    except ValueError:
-        if not _HOST.fullmatch(machine.host) or len(machine.host) > 253:
-            return False
-    return bool(_USER.fullmatch(machine.user)) and 1 <= machine.port <= 65_535
 
 
 def _open(sock: socket.socket, machine: Machine, access: SshAccess, trusted: Sequence[HostKey], left: float) -> Any:
@@ -268,11 +255,11 @@ def _read_answer(channel: Any, budget: Budget) -> bytes:
 
 
 def _complaint(channel: Any) -> bytes:
-    """Return the end of what the gate wrote to stderr; unread it stays within the channel's window."""
-    said = bytearray()
-    while channel.recv_stderr_ready() and len(said) < _COMPLAINT_LIMIT:
-        said += channel.recv_stderr(4096)
-    return bytes(said)
+    """Return the end of what the gate wrote to stderr; the channel's window bounds what waits there."""
+    said = b""
+    while channel.recv_stderr_ready():
+        said = (said + channel.recv_stderr(1 << 16))[-_COMPLAINT_KEPT:]
+    return said
 
 
 @cache
@@ -282,9 +269,8 @@ def _libraries() -> tuple[Any, Any, Any]:
     import paramiko
 
     # Its messages quote what strangers send, and its errors reach us as exceptions anyway.
-    logger = logging.getLogger("paramiko")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
+    for name in ("paramiko", "fabric", "invoke"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
     class HardenedConnection(fabric.Connection):  # type: ignore[misc]  # fabric ships no types
         """A connection to exactly the host it is given: no shorthand, no gateway, no configuration files."""

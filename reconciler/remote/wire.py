@@ -1,5 +1,7 @@
 """TCP connections below ssh: bounded to open, quick, and cut when the peer is silent."""
 
+import ipaddress
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,9 @@ from reconciler.model.outcome import FailureKind
 from reconciler.remote.budget import Budget
 from reconciler.remote.names import Names
 
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?)*")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+
 
 class NotSent(Exception):
     """The request certainly did not leave; becomes the `NotDone` of the call."""
@@ -18,6 +23,16 @@ class NotSent(Exception):
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def is_plain(machine: Machine) -> bool:
+    """Say whether a machine is a host name or address, a login name and a port, with nothing hidden in them."""
+    return (
+        bool(_HOST.fullmatch(machine.host) or _is_address(machine.host))
+        and len(machine.host) <= 253
+        and bool(_USER.fullmatch(machine.user))
+        and 1 <= machine.port <= 65_535
+    )
 
 
 def open_socket(machine: Machine, names: Names, limit: Budget, silence: timedelta) -> socket.socket:
@@ -57,3 +72,11 @@ def cut(sock: socket.socket) -> None:
     """Shut a socket down: whoever reads or writes it wakes with an error."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        # A zone (`fe80::1%eth0`) may hold any text at all.
+        return "%" not in host and bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False

@@ -23,7 +23,7 @@ def echo(args: dict[str, Any]) -> None:
     if mark := args.get("mark"):
         with Path(mark).open("a") as ran:
             ran.write("ran\n")
-    answer({"args": args, "argv": sys.argv[1:], "pid": os.getpid(), "env": sorted(os.environ)})
+    answer({"args": args, "argv": sys.argv[1:], "pid": os.getpid(), "via": os.environ.get("SSH_CONNECTION")})
 
 
 def refuse(args: dict[str, Any]) -> None:
