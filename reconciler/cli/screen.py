@@ -46,10 +46,7 @@ class Screen:
     def raw(self, content: bytes) -> None:
         """Write bytes as they are."""
         self.out.flush()
-        if buffer := getattr(self.out, "buffer", None):
-            buffer.write(content)
-        else:
-            self.out.write(content.decode(errors="replace"))
+        self.out.buffer.write(content)
 
     def flush(self) -> None:
         """Let the reader see everything up to here."""

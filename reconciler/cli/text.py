@@ -81,6 +81,13 @@ def moment(written: Any) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def count(written: str) -> int:
+    """Return the number of things that a text names; raises ValueError below zero."""
+    if not written.isdecimal():
+        raise ValueError(written)
+    return int(written)
+
+
 def clock_time(written: Any) -> str:
     """Return a time as people read it, in UTC, or `-`."""
     found = moment(written)

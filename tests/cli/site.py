@@ -112,16 +112,17 @@ class Site:
         clock: Clock | None = None,
     ) -> Said:
         """Run a command line in this process; with `columns` it writes to a terminal of that width."""
+        out, err = io.BytesIO(), io.BytesIO()
         around = Surroundings(
-            out=io.StringIO(),
-            err=io.StringIO(),
+            out=io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True),
+            err=io.TextIOWrapper(err, encoding="utf-8", newline="", write_through=True),
             clock=clock or Clock(),
             environment=environment or Environment(status=str(self.status), no_color=True),
             stop=Event(),
             size=(columns, lines) if columns else None,
         )
         code = run(words, around)
-        return Said(code, around.out.getvalue(), around.err.getvalue())  # type: ignore[attr-defined]  # StringIO
+        return Said(code, out.getvalue().decode(errors="replace"), err.getvalue().decode())
 
 
 def status(kind: str, name: str, state: str, *, team: str = "", **facts: Any) -> dict[str, Any]:
