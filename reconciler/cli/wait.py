@@ -1,0 +1,125 @@
+"""`rayops wait`: until something is true of an object, cannot become true any more, or time is up."""
+
+import re
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from reconciler.cli.call import Call
+from reconciler.cli.exit import Ended, Exit
+from reconciler.cli.form import as_json_line
+from reconciler.cli.names import ENDED, JOB, Wanted, wanted
+from reconciler.cli.seen import Seen
+from reconciler.cli.status import StatusTree
+from reconciler.cli.text import clean, clock_time
+from reconciler.config import nearest
+from reconciler.model.duration import read_duration
+
+PACE = timedelta(seconds=1)
+FIELDS = ("state", "health", "sync", "condition")
+
+EXAMPLES = """\
+  rayops wait job/rl/ppo --for=state=Succeeded --timeout 10m
+  rayops wait cluster/main --for=condition=Ready
+  rayops wait job/rl/ppo --for=deleted
+"""
+
+_GOAL = re.compile(r"(?P<field>[a-z]+)=(?P<word>\w+)(?:=(?P<status>True|False|Unknown))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is waited for; `met` looks at an object, or at None when there is none."""
+
+    text: str
+    met: Callable[[Seen | None], bool]
+    deletion: bool = False
+
+    def hopeless(self, seen: Seen | None, *, was_there: bool) -> str:
+        """Return why it cannot come true any more, or nothing while it can."""
+        if seen is None:
+            return "it is gone" if was_there else ""
+        ended = seen.id.kind == JOB and seen.word("state") in ENDED
+        if ended and not self.deletion:
+            return f"it has ended as {seen.word('state')}: {seen.word('message') or seen.word('reason')}"
+        return ""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add what `wait` takes."""
+    parser.add_argument("object", metavar="OBJECT", help="such as job/team/name, cluster/name or name")
+    help_for = "state=WORD, health=WORD, sync=WORD, condition=TYPE[=False], or deleted"
+    parser.add_argument("--for", dest="goal", required=True, metavar="WHAT", help=help_for)
+    parser.add_argument("--timeout", default="", metavar="LENGTH", help="give up after 90s, 15m, 2h (never)")
+    parser.add_argument("--appear", action="store_true", help="wait also until there is such an object")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="a line per change as JSON"
+    )
+
+
+def run(call: Call) -> Exit:
+    """Wait, and tell each change on the way."""
+    goal = goal_of(call.options.goal)
+    named = wanted(call.options.object)
+    try:
+        limit = read_duration(call.options.timeout) if call.options.timeout else None
+    except ValueError as error:
+        raise Ended(Exit.USAGE, f"--timeout {call.options.timeout}: {error}") from error
+    began = call.around.clock.now()
+    tree, told, before = call.status(), "", None
+    while True:
+        if stale := tree.stale(call.now):
+            raise Ended(Exit.UNREACHABLE, f"{named}: nobody can say: {stale}")
+        seen = tree.read(before.id) if before else _first(call, tree, named, goal)
+        told = _tell(call, seen, told)
+        if goal.met(seen) and (seen or before):
+            return Exit.DONE
+        if why := goal.hopeless(seen, was_there=before is not None):
+            raise Ended(Exit.NO, f"{before.id if before else named}: {goal.text} cannot come true: {why}")
+        before = seen or before
+        left = PACE if limit is None else limit - call.around.clock.now().since(began)
+        if left <= timedelta():
+            raise Ended(Exit.TIMED_OUT, f"{named}: not {goal.text} after {call.options.timeout}")
+        if not call.pause(min(PACE, left)):
+            return Exit.INTERRUPTED
+
+
+def goal_of(text: str) -> Goal:
+    """Return what the words after `--for` mean."""
+    if text in {"deleted", "delete"}:
+        return Goal("deleted", lambda seen: seen is None, deletion=True)
+    found = _GOAL.fullmatch(text)
+    if found is None or found["field"] not in FIELDS or (found["status"] and found["field"] != "condition"):
+        hint = nearest(text.partition("=")[0], [*FIELDS, "deleted"])
+        raise Ended(Exit.USAGE, f"--for={text}: expected state=Succeeded, condition=Ready or deleted ({hint})")
+    field, word, status = found["field"], found["word"], found["status"] or "True"
+    if field == "condition":
+        return Goal(f"{word}={status}", lambda seen: seen is not None and (word, status) in _conditions(seen))
+    return Goal(text, lambda seen: seen is not None and seen.word(field) == word)
+
+
+def _first(call: Call, tree: StatusTree, named: Wanted, goal: Goal) -> Seen | None:
+    try:
+        return tree.find(named)
+    except Ended as end:
+        if end.code is Exit.NOT_FOUND and call.options.appear and not goal.deletion:
+            return None
+        raise
+
+
+def _conditions(seen: Seen) -> set[tuple[str, str]]:
+    return {(str(row.get("type")), str(row.get("status"))) for row in seen.conditions}
+
+
+def _tell(call: Call, seen: Seen | None, told: str) -> str:
+    """Write one line when there is something new, and return what was told last."""
+    if seen is None:
+        return told
+    state, why = seen.word("state") or "Unknown", seen.word("message") or seen.word("reason")
+    text = f"{state}: {why}" if why not in {"", state} else state
+    if text != told and call.options.output == "json":
+        call.screen.line(as_json_line(seen.document))
+    elif text != told:
+        call.screen.line(f"{clock_time(call.now.isoformat())}  {seen.id}  {clean(text)}")
+    return text

@@ -1,0 +1,144 @@
+"""`rayops wait`: the exit code is the answer."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.exit import Exit
+from tests.cli.site import Clock, Said, Site, ago, full, job, status
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return full(tmp_path / "shared")
+
+
+def becomes(site: Site, state: str, **facts: object) -> Callable[[], None]:
+    return lambda: site.put(job("sft-3", state, message=f"it is {state}", **facts))  # type: ignore[arg-type]  # texts
+
+
+def waited(site: Site, *words: str, script: list[Callable[[], None]] | None = None) -> Said:
+    return site.call("wait", *words, clock=Clock(script=script or []))
+
+
+def nothing() -> None:
+    """Time passes, and nothing changes."""
+
+
+def test_each_change_is_told_until_it_is_true(site: Site) -> None:
+    script = [nothing, becomes(site, "Starting"), nothing, becomes(site, "Running"), becomes(site, "Succeeded")]
+    said = waited(site, "rl/sft-3", "--for=state=Succeeded", script=script)
+    assert said.code == Exit.DONE
+    assert said.lines == [
+        "2026-03-14 15:00:00Z  job/rl/sft-3  Queued: cv/eval is first",
+        "2026-03-14 15:00:02Z  job/rl/sft-3  Starting: it is Starting",
+        "2026-03-14 15:00:04Z  job/rl/sft-3  Running: it is Running",
+        "2026-03-14 15:00:05Z  job/rl/sft-3  Succeeded: it is Succeeded",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("goal", "end", "code"),
+    [
+        ("state=Succeeded", "Succeeded", Exit.DONE),
+        ("state=Failed", "Failed", Exit.DONE),
+        ("state=Succeeded", "Failed", Exit.NO),
+        ("state=Succeeded", "TimedOut", Exit.NO),
+        ("state=Succeeded", "Lost", Exit.NO),
+        ("state=Running", "Stopped", Exit.NO),
+        ("condition=Complete", "Succeeded", Exit.NO),
+        ("state=Succeeded", "Backoff", Exit.INTERRUPTED),
+        ("deleted", "Succeeded", Exit.INTERRUPTED),
+    ],
+)
+def test_an_end_decides(site: Site, goal: str, end: str, code: Exit) -> None:
+    said = waited(site, "job/rl/sft-3", f"--for={goal}", script=[becomes(site, end)])
+    assert said.code == code
+    assert ("cannot come true: it has ended as" in said.err) == (code is Exit.NO)
+
+
+def test_time_may_run_out(site: Site) -> None:
+    said = waited(site, "rl/sft-3", "--for=state=Succeeded", "--timeout", "3s", script=[nothing] * 9)
+    assert (said.code, said.err) == (Exit.TIMED_OUT, "job/rl/sft-3: not state=Succeeded after 3s\n")
+
+
+def test_the_last_look_is_when_time_is_up(site: Site) -> None:
+    script = [nothing, nothing, becomes(site, "Succeeded")]
+    assert waited(site, "rl/sft-3", "--for=state=Succeeded", "--timeout", "3s", script=script).code == Exit.DONE
+
+
+def test_a_timeout_of_zero_only_asks(site: Site) -> None:
+    assert waited(site, "rl/sft-3", "--for=state=Queued", "--timeout", "0s").code == Exit.DONE
+    assert waited(site, "rl/sft-3", "--for=state=Running", "--timeout", "0s").code == Exit.TIMED_OUT
+
+
+def test_a_silent_daemon_can_answer_nothing(site: Site) -> None:
+    said = waited(site, "rl/sft-3", "--for=state=Queued", script=[])
+    assert said.code == Exit.DONE
+    site.beat(ago(minutes=1, seconds=58))
+    said = waited(site, "rl/sft-3", "--for=state=Running", script=[nothing] * 9)
+    assert said.code == Exit.UNREACHABLE
+    assert "job/rl/sft-3: nobody can say: this is 2m1s old" in said.err
+
+
+@pytest.mark.parametrize(
+    ("goal", "code"),
+    [
+        ("condition=Ready", Exit.DONE),
+        ("condition=Ready=True", Exit.DONE),
+        ("condition=HeadFilePublished=False", Exit.DONE),
+        ("condition=HeadFilePublished", Exit.INTERRUPTED),
+        ("condition=Other", Exit.INTERRUPTED),
+        ("health=Ready", Exit.DONE),
+        ("health=Failed", Exit.INTERRUPTED),
+        ("sync=Synced", Exit.DONE),
+    ],
+)
+def test_conditions_health_and_sync_can_be_waited_for(site: Site, goal: str, code: Exit) -> None:
+    rows = [{"type": "Ready", "status": "True"}, {"type": "HeadFilePublished", "status": "False"}]
+    site.put(status("Cluster", "main", "Starting", conditions=rows))
+    assert waited(site, "cluster/main", f"--for={goal}").code == code
+
+
+def test_what_goes_away_is_deleted_or_cannot_come_true(site: Site) -> None:
+    def gone() -> None:
+        site.remove("job/rl/sft-3.json")
+
+    back = full(site.root / "again")
+    assert waited(site, "rl/sft-3", "--for=deleted", script=[gone]).code == Exit.DONE
+    said = waited(back, "rl/sft-3", "--for=state=Running", script=[lambda: back.remove("job/rl/sft-3.json")])
+    assert (said.code, said.err) == (Exit.NO, "job/rl/sft-3: state=Running cannot come true: it is gone\n")
+
+
+def test_what_is_not_there_is_not_found_unless_it_may_appear(site: Site) -> None:
+    def appears() -> None:
+        site.put(job("late", "Running"))
+
+    assert waited(site, "rl/late", "--for=state=Running").code == Exit.NOT_FOUND
+    assert waited(site, "rl/late", "--for=deleted").code == Exit.NOT_FOUND
+    assert waited(site, "rl/late", "--for=state=Running", "--appear", script=[nothing, appears]).code == Exit.DONE
+    late = waited(site, "rl/later", "--for=state=Running", "--appear", "--timeout", "2s", script=[nothing] * 5)
+    assert late.code == Exit.TIMED_OUT
+
+
+def test_a_program_gets_documents(site: Site) -> None:
+    said = waited(site, "rl/sft-3", "--for=state=Running", "-o", "json", script=[becomes(site, "Running")])
+    assert [json.loads(line)["state"] for line in said.lines] == ["Queued", "Running"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("rl/sft-3", "the following arguments are required: --for"),
+        ("rl/sft-3 --for=stat=Running", "(did you mean state?)"),
+        ("rl/sft-3 --for=Running", "--for=Running: expected state=Succeeded"),
+        ("rl/sft-3 --for=state=Running=True", "--for=state=Running=True: expected"),
+        ("rl/sft-3 --for=deleted --timeout soon", "--timeout soon: expected a length of time"),
+    ],
+)
+def test_wrong_words_end_with_usage(site: Site, words: str, message: str) -> None:
+    said = waited(site, *words.split())
+    assert (said.code, said.out) == (Exit.USAGE, "")
+    assert message in said.err
