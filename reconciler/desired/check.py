@@ -1,9 +1,12 @@
-"""What no single file can know: whether the objects fit together. Linear in the number of objects."""
+"""What no single file can know: whether the objects fit together.
+
+The whole is linear in the number of objects. After a change of jobs only, these jobs and those that wait for jobs
+are looked at again, and nothing else.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from reconciler.desired.explain import nearest
@@ -20,16 +23,70 @@ from reconciler.model.user import User
 MAX_HINTS = 20
 MAX_CANDIDATES = 500
 
-Problem = tuple[ObjectId, str]
+
+@dataclass(frozen=True, slots=True, order=True)
+class Misfit:
+    """What is wrong with an object. `wanted` is a name that is not on the `shelf` where it should be, if any."""
+
+    text: str
+    shelf: str = ""
+    wanted: str = ""
+
+
+Found = tuple[ObjectId, Misfit]
 
 
 def problems(objects: Mapping[ObjectId, Loaded]) -> Mapping[ObjectId, tuple[str, ...]]:
     """Return for each object that does not fit the others what is wrong with it."""
-    site = _Site.of(objects)
-    found: dict[ObjectId, set[str]] = defaultdict(set)
-    for who, what in _all(site):
-        found[who].add(what)
-    return {who: tuple(sorted(found[who])) for who in sorted(found)}
+    return Checks().update(objects, objects)
+
+
+class Checks:
+    """The problems of one set of objects after the other."""
+
+    def __init__(self) -> None:
+        self._site: _Site | None = None
+        self._of_site: list[Found] = []
+        self._of_jobs: dict[ObjectId, list[Misfit]] = {}
+
+    def update(
+        self, objects: Mapping[ObjectId, Loaded], touched: Collection[ObjectId]
+    ) -> Mapping[ObjectId, tuple[str, ...]]:
+        """Return the problems of `objects`, of which only the `touched` ones differ from those of the last call."""
+        site = self._site
+        if site is None or any(who.kind != "Job" for who in touched):
+            site = self._site = _Site.of(objects)
+            self._of_site = list(_all_but_jobs(site))
+            self._of_jobs.clear()
+            again: Iterable[ObjectId] = site.jobs
+        else:
+            # A job that came or went matters to those that wait for it.
+            again = {*touched, *site.take(objects, touched)}
+        for who in again:
+            job = site.jobs.get(who)
+            misfits = list(_job(site, who, job)) if job else []
+            if misfits:
+                self._of_jobs[who] = misfits
+            else:
+                self._of_jobs.pop(who, None)
+        return self._in_words(site)
+
+    def _in_words(self, site: "_Site") -> Mapping[ObjectId, tuple[str, ...]]:
+        by_object: dict[ObjectId, set[Misfit]] = defaultdict(set)
+        for who, misfit in (*self._of_site, *_circles(site)):
+            by_object[who].add(misfit)
+        for who, misfits in self._of_jobs.items():
+            by_object[who].update(misfits)
+        hints_left = MAX_HINTS
+        found = {}
+        for who in sorted(by_object):
+            texts = []
+            for misfit in sorted(by_object[who]):
+                hint = nearest(misfit.wanted, site.names(misfit.shelf)) if misfit.shelf and hints_left else ""
+                hints_left -= bool(misfit.shelf and hints_left)
+                texts.append(f"{misfit.text} ({hint})" if hint else misfit.text)
+            found[who] = tuple(texts)
+        return found
 
 
 @dataclass
@@ -42,7 +99,7 @@ class _Site:
     clusters: dict[str, Cluster] = field(default_factory=dict)
     pools: dict[str, NodePool] = field(default_factory=dict)
     jobs: dict[ObjectId, Job] = field(default_factory=dict)
-    hints_left: int = MAX_HINTS
+    waiting: dict[ObjectId, Job] = field(default_factory=dict)  # the jobs that depend on others
 
     @classmethod
     def of(cls, objects: Mapping[ObjectId, Loaded]) -> "_Site":
@@ -54,68 +111,87 @@ class _Site:
             "NodePool": site.pools,
         }
         for who, loaded in objects.items():
-            if who.kind == "Job":
-                site.jobs[who] = loaded.document
-            elif who.kind in shelves:
+            if who.kind in shelves:
                 shelves[who.kind][who.name] = loaded.document
+        site.take(objects, [who for who in objects if who.kind == "Job"])
         site.members = {name: frozenset(team.spec.members) for name, team in site.teams.items()}
         return site
 
-    def unknown(self, kind: str, name: str, known: Iterable[str]) -> str:
-        """Return the problem of a name that nobody has."""
-        hint = ""
-        if self.hints_left > 0:
-            self.hints_left -= 1
-            hint = nearest(name, islice(known, MAX_CANDIDATES))
-        return f"there is no {kind} {name}" + (f" ({hint})" if hint else "")
+    def take(self, objects: Mapping[ObjectId, Loaded], touched: Iterable[ObjectId]) -> Collection[ObjectId]:
+        """Take in jobs as they are now, and return those to look at again because others came or went."""
+        is_other_set = False
+        for who in touched:
+            loaded = objects.get(who)
+            is_other_set = is_other_set or (loaded is None) is (who in self.jobs)
+            self.waiting.pop(who, None)
+            if loaded is None:
+                self.jobs.pop(who, None)
+                continue
+            self.jobs[who] = loaded.document
+            if loaded.document.spec.depends_on:
+                self.waiting[who] = loaded.document
+        return self.waiting.keys() if is_other_set else ()
+
+    def names(self, shelf: str) -> list[str]:
+        """Return the names on a shelf: a kind, `job/<team>` or `node/<pool>`; at most what is worth comparing."""
+        kind, _, owner = shelf.partition("/")
+        if kind == "job":
+            known: Iterable[str] = (who.name for who in self.jobs if who.team == owner)
+        elif kind == "node":
+            known = (node.name for node in self.pools[owner].spec.nodes)
+        else:
+            shelves: dict[str, Iterable[str]] = {"team": self.teams, "user": self.users, "pool": self.pools}
+            known = shelves.get(kind, self.clusters)
+        return sorted(known)[:MAX_CANDIDATES]
 
 
-def _all(site: _Site) -> Iterator[Problem]:
+def _unknown(kind: str, name: str, owner: str = "") -> Misfit:
+    return Misfit(f"there is no {kind} {name}", f"{kind}/{owner}", name)
+
+
+def _all_but_jobs(site: _Site) -> Iterator[Found]:
     for name, team in site.teams.items():
-        yield from ((ObjectId("Team", "", name), what) for what in _team(site, team))
+        yield from ((ObjectId("Team", "", name), misfit) for misfit in _team(site, team))
     for name, pool in site.pools.items():
-        yield from ((ObjectId("NodePool", "", name), what) for what in _pool(site, pool))
+        yield from ((ObjectId("NodePool", "", name), misfit) for misfit in _pool(site, pool))
     yield from _names_of_machines(site)
     yield from _machines_taken_twice(site)
     yield from _heads_in_one_place(site)
-    for who, job in site.jobs.items():
-        yield from _job(site, who, job)
-    yield from _circles(site)
 
 
-def _team(site: _Site, team: Team) -> Iterator[str]:
+def _team(site: _Site, team: Team) -> Iterator[Misfit]:
     for member in team.spec.members:
         if member not in site.users:
-            yield site.unknown("user", member, site.users)
+            yield _unknown("user", member)
     for quota in team.spec.quota:
         if quota.pool not in site.pools:
-            yield site.unknown("pool", quota.pool, site.pools)
+            yield _unknown("pool", quota.pool)
 
 
-def _pool(site: _Site, pool: NodePool) -> Iterator[str]:
+def _pool(site: _Site, pool: NodePool) -> Iterator[Misfit]:
     if pool.spec.cluster not in site.clusters:
-        yield site.unknown("cluster", pool.spec.cluster, site.clusters)
+        yield _unknown("cluster", pool.spec.cluster)
     names = {node.name for node in pool.spec.nodes}
     for drain in pool.spec.drain:
         if drain.node not in names:
-            yield site.unknown("node", drain.node, names)
+            yield _unknown("node", drain.node, pool.metadata.name)
 
 
-def _job(site: _Site, who: ObjectId, job: Job) -> Iterator[Problem]:
+def _job(site: _Site, who: ObjectId, job: Job) -> Iterator[Misfit]:
     spec = job.spec
     if (members := site.members.get(who.team)) is None:
-        yield who, site.unknown("team", who.team, site.teams)
+        yield _unknown("team", who.team)
     elif spec.user not in members:
-        yield who, f"user {spec.user} is not a member of team {who.team}"
+        yield Misfit(f"user {spec.user} is not a member of team {who.team}")
     if spec.user not in site.users:
-        yield who, site.unknown("user", spec.user, site.users)
+        yield _unknown("user", spec.user)
     if (pool := site.pools.get(spec.pool)) is None:
-        yield who, site.unknown("pool", spec.pool, site.pools)
+        yield _unknown("pool", spec.pool)
     else:
-        yield from ((who, what) for what in _too_large(job, pool))
+        yield from map(Misfit, _too_large(job, pool))
     for reference in spec.depends_on:
         if _dependency(who, reference) not in site.jobs:
-            yield who, site.unknown("job", reference, (known.name for known in site.jobs if known.team == who.team))
+            yield _unknown("job", reference, who.team)
 
 
 def _too_large(job: Job, pool: NodePool) -> Iterator[str]:
@@ -136,17 +212,17 @@ def _nodes(site: _Site) -> Iterator[tuple[ObjectId, str, str, Node]]:
             yield ObjectId("NodePool", "", name), pool.spec.cluster, "worker", node
 
 
-def _names_of_machines(site: _Site) -> Iterator[Problem]:
+def _names_of_machines(site: _Site) -> Iterator[Found]:
     """Find names that stand for two machines: status and labels could not tell them apart."""
     by_name: dict[str, list[tuple[ObjectId, Node]]] = defaultdict(list)
     for owner, _, _, node in _nodes(site):
         by_name[node.name].append((owner, node))
     for name, uses in by_name.items():
         if len({node.machine for _, node in uses}) > 1:
-            yield from ((owner, f"node name {name} stands for two machines") for owner, _ in uses)
+            yield from ((owner, Misfit(f"node name {name} stands for two machines")) for owner, _ in uses)
 
 
-def _machines_taken_twice(site: _Site) -> Iterator[Problem]:
+def _machines_taken_twice(site: _Site) -> Iterator[Found]:
     """Find machines with the same role twice in one cluster: their GPUs would be given out twice."""
     by_place: dict[tuple[str, ...], list[tuple[ObjectId, str]]] = defaultdict(list)
     for owner, cluster, role, node in _nodes(site):
@@ -155,7 +231,8 @@ def _machines_taken_twice(site: _Site) -> Iterator[Problem]:
             by_place[cluster, role, node.host, str(node.port)].append((owner, f"the machine of node {node.name}"))
     for (cluster, role, *_), uses in by_place.items():
         if len(uses) > 1:
-            yield from ((owner, f"{what} is there twice as {role} of cluster {cluster}") for owner, what in uses)
+            twice = f"is there twice as {role} of cluster {cluster}"
+            yield from ((owner, Misfit(f"{what} {twice}")) for owner, what in uses)
 
 
 def _is_loopback(host: str) -> bool:
@@ -163,7 +240,7 @@ def _is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
-def _heads_in_one_place(site: _Site) -> Iterator[Problem]:
+def _heads_in_one_place(site: _Site) -> Iterator[Found]:
     """Find clusters that want the same port of the same machine for their heads."""
     by_port: dict[tuple[str, int], set[str]] = defaultdict(set)
     for name, cluster in site.clusters.items():
@@ -179,7 +256,7 @@ def _heads_in_one_place(site: _Site) -> Iterator[Problem]:
             other = second if name == first else first
             yield (
                 ObjectId("Cluster", "", name),
-                f"its head wants {host} port {port}, as that of cluster {other} does",
+                Misfit(f"its head wants {host} port {port}, as that of cluster {other} does"),
             )
 
 
@@ -188,12 +265,11 @@ def _dependency(who: ObjectId, reference: str) -> ObjectId:
     return ObjectId("Job", team or who.team, name)
 
 
-def _circles(site: _Site) -> Iterator[Problem]:
+def _circles(site: _Site) -> Iterator[Found]:
     """Find jobs that wait for a circle: what is left when all jobs that could ever start are taken away."""
     waits = {
         who: {need for name in job.spec.depends_on if (need := _dependency(who, name)) in site.jobs}
-        for who, job in site.jobs.items()
-        if job.spec.depends_on
+        for who, job in site.waiting.items()
     }
     followers: dict[ObjectId, list[ObjectId]] = defaultdict(list)
     for who, needs in waits.items():
@@ -208,4 +284,4 @@ def _circles(site: _Site) -> Iterator[Problem]:
                 startable.append(follower)
     for who, needs in waits.items():
         if needs:
-            yield who, f"it waits for itself or for a circle of jobs: {min(needs)}"
+            yield who, Misfit(f"it waits for itself or for a circle of jobs: {min(needs)}")
