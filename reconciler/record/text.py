@@ -66,7 +66,9 @@ class Redaction:
 
 def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
     """Return `text` as one line of at most `limit` characters without control characters."""
-    return cut(_CONTROL.sub("", _SPACE.sub(" ", text)).strip(), limit)
+    # Spaces first, since a line break is one; and again, since spaces may meet where a control character was.
+    spaced = _CONTROL.sub("", _SPACE.sub(" ", text))
+    return cut(_SPACE.sub(" ", spaced).strip(), limit)
 
 
 def without_controls(text: str, limit: int = MAX_MESSAGE) -> str:

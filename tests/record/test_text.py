@@ -68,6 +68,11 @@ def test_one_line_is_one_line_without_commands() -> None:
     assert one_line(HOSTILE) == 'ok[31m {"actor":"admin"} end'
 
 
+@given(st.text(alphabet=st.characters(codec="utf-8") | st.sampled_from(" \r\n\x1b\u200b")))
+def test_one_line_is_the_same_when_cleaned_again(text: str) -> None:
+    assert one_line(one_line(text)) == one_line(text)
+
+
 def test_text_of_programs_keeps_its_lines_and_loses_its_commands() -> None:
     assert without_controls("a\tb\nc\x1b[2J\u202e") == "a\tb\nc[2J"
 
