@@ -21,6 +21,10 @@ _EXIT_CODES = """exit codes:
 _WITH_VALUE = ("--config", "--status")
 
 
+class _Told(Exception):
+    """Somebody asked for help or for the version, and this is it."""
+
+
 class Parser(ArgumentParser):
     """A parser that takes no abbreviations, and ends a call instead of the process."""
 
@@ -51,6 +55,10 @@ class Parser(ArgumentParser):
             return None
         return [str(choice) for choice in action.choices or ()]
 
+    def _print_message(self, message: str, file: object = None) -> NoReturn:  # noqa: ARG002 argparse hands it over
+        """Hand the text over instead of writing it: the call knows its own streams."""
+        raise _Told(message)
+
     def error(self, message: str) -> NoReturn:
         """End the call: the command line is wrong."""
         unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0]
@@ -72,8 +80,9 @@ def run(words: Sequence[str], around: Surroundings) -> int:
         return int(Exit.DONE)  # the reader has what it wanted
     except KeyboardInterrupt:
         return int(Exit.INTERRUPTED)
-    except SystemExit as end:  # argparse ends like this after --help and --version
-        return int(end.code or 0)
+    except _Told as told:
+        around.out.write(told.args[0])
+        return int(Exit.DONE)
     except Exception as error:  # noqa: BLE001 the last line: a bug of ours must not look like the answer "no"
         if verbose:
             traceback.print_exc(file=around.err)
