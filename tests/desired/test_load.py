@@ -258,6 +258,18 @@ def test_an_object_removed_while_the_daemon_was_down_is_gone() -> None:
     assert set(repo.load().objects) == {user_id("bob")}
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("alice", "bob"), ("bob", "alice"), ("carol", "dora"), ("dora", "carol")]
+)
+def test_a_file_that_two_objects_came_from_keeps_both_while_it_is_broken(first: str, second: str) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.load(a=user(first))
+    repo.load(a=user(second), b=BROKEN)
+    repo.loader = Loader(state)
+    assert set(repo.load(a=BROKEN, b=None).objects) == {user_id(first), user_id(second)}
+
+
 def test_many_changes_do_not_grow_the_cache_for_ever() -> None:
     state = FakeFiles()
     repo = Repo(state)
