@@ -1,5 +1,6 @@
 """Everything a decision may depend on: desired, observed and remembered state, and the moment."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -113,6 +114,16 @@ class Tuning:
     stop_repeat: timedelta = timedelta(seconds=30)
     backoff_base: timedelta = timedelta(seconds=5)
     backoff_cap: timedelta = timedelta(minutes=10)
+
+    def pause(self, target: str, failures: int) -> timedelta:
+        """Return how long a target rests after failures in a row: doubling up to the cap, of that half to all."""
+        # Doubling beyond this passes any cap; without the bound a target that fails for months overflows.
+        doubled = self.backoff_base.total_seconds() * 2 ** min(failures - 1, 40)
+        longest = min(doubled, self.backoff_cap.total_seconds())
+        # The share comes from the target's name, not from chance: 500 machines that vanished together must not be
+        # asked together again (reliability-security.md, fault 45), and the same world gives the same plan.
+        drawn = hashlib.sha256(f"{target}\0{failures}".encode(errors="surrogatepass")).digest()
+        return timedelta(seconds=longest * (0.5 + int.from_bytes(drawn[:4]) / 2**33))
 
 
 @dataclass(frozen=True, slots=True)
