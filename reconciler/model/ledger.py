@@ -83,12 +83,22 @@ class HeadRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """Starts that failed in a row with one and the same digest; `last` is when the last of them was seen to."""
+
+    count: int
+    last: Moment
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterRecord:
     """A cluster's head generations. `epoch` never decreases, not even after the cluster is gone."""
 
     epoch: int = 0
     head: HeadRecord | None = None
     withdrawn: bool = False
+    failed: Failed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +113,14 @@ class NodeRecord:
     joined: Moment | None = None
     missing_since: Moment | None = None
     stopping: Moment | None = None
+    failed: Failed | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DrainRecord:
     """A drain that people asked for; `since` starts its deadline."""
 
+    pool: str
     since: Moment
     told_ray: bool = False
 
@@ -159,13 +171,25 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """What the limits of a job still need of attempts that its record no longer holds."""
+
+    counted: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job's current generation (`digest`), when it entered the queue, its attempts, and its end if it has one."""
+    """A job's current generation (`digest`), when it entered the queue, its attempts, and its end if it has one.
+
+    The last attempts only: `dropped` sums up those of this generation that were let go.
+    """
 
     digest: str
     entered: Moment
     attempts: tuple[Attempt, ...] = ()
     closed: Ended | None = None
+    dropped: Dropped = Dropped()
 
     @property
     def live(self) -> Attempt | None:

@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from reconciler.model.json import digest
 from reconciler.model.machine import Machine
 from reconciler.model.metadata import ApiVersion, Metadata
 from reconciler.model.quantity import Duration, Memory
-from reconciler.model.spec import STEERING, ObjectSpec, Strict
+from reconciler.model.spec import STEERING, ObjectSpec, Strict, what_runs
 from reconciler.model.text import Env, Host, Line, Login, Name, NodeLabels, Port
 
 
@@ -90,3 +91,8 @@ class NodePool(Strict):
     kind: Literal["NodePool"]
     metadata: Metadata
     spec: NodePoolSpec
+
+
+def shape_digest(spec: NodePoolSpec) -> str:
+    """Return the digest of what every node of a pool runs with; the list of nodes is no part of it."""
+    return digest({key: value for key, value in what_runs(spec).items() if key != "nodes"})

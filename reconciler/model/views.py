@@ -46,7 +46,7 @@ def cluster_view(world: World, name: str) -> ClusterView:
     head = record.head
     address = head_address(name, head)
     match world.observed.heads.get(name):
-        case Present(seen=seen) if head.published and seen.session == head.session:
+        case Present(seen=seen) if head.published and seen.session == head.session and seen.token_required:
             ok = Because(Reason.AS_DESIRED, f"head {head.node} answers", (("epoch", record.epoch),))
             return ClusterView(name, record.epoch, address, seen, ok)
         case Present():
@@ -82,6 +82,16 @@ def live_attempts(world: World) -> Iterator[tuple[ObjectId, JobRecord, Attempt]]
             yield job_id(key), record, record.live
 
 
+def attempts_in_ray(world: World, cluster: str) -> tuple[str, ...]:
+    """Return the submission ids that a head may still have a record of, live or ended."""
+    return tuple(
+        attempt.submission_id
+        for key in sorted(world.ledger.jobs)
+        for attempt in world.ledger.jobs[key].attempts
+        if attempt.cluster == cluster and not attempt.cleaned
+    )
+
+
 def job_id(key: str) -> ObjectId:
     """Return the identity behind a ledger key of the job table."""
     _, team, name = key.split("/")
@@ -99,19 +109,20 @@ def known_key(identity: ObjectId) -> str:
     return f"{identity.kind}/{identity.team}/{identity.name}"
 
 
-def busy_nodes(world: World, cluster: str) -> dict[str, str]:
-    """Return the nodes of a cluster that an attempt holds, with the submission id that holds them."""
-    return {
-        node: attempt.submission_id
-        for _, _, attempt in live_attempts(world)
-        if attempt.cluster == cluster
-        for node in attempt.nodes
-    }
+def holders(world: World) -> dict[str, dict[str, str]]:
+    """Return for each cluster the nodes that attempts hold, with the submission id that holds each.
+
+    One pass over all jobs: ask once and look up, never once per node or pool.
+    """
+    held: dict[str, dict[str, str]] = {}
+    for _, _, attempt in live_attempts(world):
+        held.setdefault(attempt.cluster, {}).update(dict.fromkeys(attempt.nodes, attempt.submission_id))
+    return held
 
 
 def documents(world: World, kind: str) -> Iterator[tuple[ObjectId, object, str]]:
     """Return the desired objects of one kind with their digests, in the order of identity."""
-    for identity in sorted(i for i in world.desired.objects if i.kind == kind):
+    for identity in sorted((i for i in world.desired.objects if i.kind == kind), key=lambda i: (i.team, i.name)):
         loaded = world.desired.objects[identity]
         yield identity, loaded.document, loaded.digest
 

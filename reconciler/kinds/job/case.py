@@ -1,5 +1,6 @@
 """One job, everything about it side by side, for the rules that decide about it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -19,7 +20,10 @@ SITE = ObjectId("Site", "", "site")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A job in one pass. `job` is None when it left the repo; `cluster` is the one of its last attempt."""
+    """A job in one pass. `job` is None when it left the repo; `cluster` is the one of its last attempt.
+
+    `deadlines` tells for nodes under drain, by ledger key, how long jobs may stay.
+    """
 
     world: World
     id: ObjectId
@@ -28,6 +32,7 @@ class Case:
     record: JobRecord
     cluster: ClusterView | None
     frozen: Because | None
+    deadlines: Mapping[str, timedelta]
 
     @property
     def attempt(self) -> Attempt:

@@ -1,11 +1,19 @@
 """How an attempt ended, and what follows from it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.model.job import FailureClass, Retry
-from reconciler.model.ledger import Attempt, Ended, JobState, StopCause
+from reconciler.model.ledger import Attempt, Dropped, Ended, JobRecord, JobState, StopCause
 from reconciler.model.moment import Moment
 from reconciler.model.world import Result
+
+# Attempts that a record keeps; older ones stay in the history. Retries without end must not grow the ledger.
+KEPT_ATTEMPTS = 20
+
+NEVER_RAN = "NeverRan"
+# Ends that no retry policy is asked about: the program never began, or the commit that ended it was taken back.
+_NO_FAILURES = frozenset({NEVER_RAN, StopCause.REMOVED.value, StopCause.EDITED.value})
 
 _STOPPED_AS = {
     StopCause.REMOVED: JobState.STOPPED,
@@ -58,34 +66,60 @@ def lost(message: str, at: Moment) -> Ended:
     return Ended(JobState.LOST, "NoResult", message, at, FailureClass.LOST)
 
 
-def never_ran(message: str, at: Moment) -> Ended:
-    """Return the end of an attempt that certainly never ran."""
-    return Ended(JobState.STOPPED, "NeverRan", message, at, FailureClass.PREEMPTED)
+def never_ran(attempt: Attempt, message: str, at: Moment) -> Ended:
+    """Return the end of an attempt that certainly never ran; one that was to stop counts as stopped."""
+    if attempt.stop is not None:
+        return stopped(attempt, message, at)
+    return Ended(JobState.STOPPED, NEVER_RAN, message, at, FailureClass.PREEMPTED)
 
 
-def next_try(attempts: tuple[Attempt, ...], retry: Retry) -> Moment | None:
-    """Return when another attempt may begin, None when there is to be none.
+def next_try(record: JobRecord, retry: Retry) -> Moment | None:
+    """Return when another attempt of this generation may begin, None when there is to be none.
 
     An attempt that had to make room, or never ran, is repeated without being counted: the job is not to blame.
     """
+    attempts = record.of_generation()
     last = attempts[-1].ended
     assert last is not None, "only an ended attempt is followed by another one"
-    if last.failure is FailureClass.PREEMPTED and FailureClass.PREEMPTED in retry.on:
+    if last.reason in _NO_FAILURES:
         return last.at
     if last.failure is None or last.failure not in retry.on:
         return None
-    counted = sum(1 for a in attempts if a.ended is not None and a.ended.failure is not FailureClass.PREEMPTED)
+    if last.failure is FailureClass.PREEMPTED:
+        return last.at
+    counted = _dropped(record.dropped, attempts).counted
     if counted > retry.limit:
         return None
     wait: timedelta = min(retry.max_backoff, retry.backoff * 2 ** min(counted - 1, 20))
     return last.at + wait
 
 
-def time_run(attempts: tuple[Attempt, ...], now: Moment) -> timedelta:
-    """Return how long attempts have run together."""
-    total = timedelta()
+def time_run(record: JobRecord, now: Moment) -> timedelta:
+    """Return how long the attempts of this generation have run together."""
+    attempts = record.of_generation()
+    ended = _dropped(record.dropped, attempts).seconds
+    live = attempts[-1] if attempts and attempts[-1].ended is None else None
+    since = now.since(live.running) if live is not None and live.running is not None else timedelta()
+    return timedelta(seconds=ended) + since
+
+
+def trimmed(record: JobRecord) -> JobRecord:
+    """Return the record with room for one more attempt; what its limits need of older ones is summed up."""
+    surplus = max(0, len(record.attempts) + 1 - KEPT_ATTEMPTS)
+    if not surplus:
+        return record
+    gone = tuple(a for a in record.attempts[:surplus] if a.digest == record.digest)
+    return replace(record, attempts=record.attempts[surplus:], dropped=_dropped(record.dropped, gone))
+
+
+def _dropped(before: Dropped, attempts: tuple[Attempt, ...]) -> Dropped:
+    """Return the sums with these attempts added, as far as they have ended."""
+    counted, seconds = before.counted, before.seconds
     for attempt in attempts:
-        if attempt.running is not None:
-            end = attempt.ended.at if attempt.ended is not None else now
-            total += end.since(attempt.running)
-    return total
+        if attempt.ended is not None:
+            counted += (
+                attempt.ended.failure is not FailureClass.PREEMPTED and attempt.ended.reason not in _NO_FAILURES
+            )
+            if attempt.running is not None:
+                seconds += attempt.ended.at.since(attempt.running).total_seconds()
+    return Dropped(counted, seconds)

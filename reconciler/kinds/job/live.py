@@ -6,16 +6,16 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from reconciler.kinds.job.case import Case, result_of
-from reconciler.kinds.job.ending import ended_by, lost, never_ran, stopped, time_run
+from reconciler.kinds.job.doubt import burn, directory, grace, in_doubt
+from reconciler.kinds.job.ending import ended_by, never_ran, stopped, time_run
 from reconciler.kinds.job.submit import submission
-from reconciler.model.effect import BurnClaim, StopAttempt, SweepAttempt
+from reconciler.model.effect import StopAttempt
 from reconciler.model.job import FailureClass
 from reconciler.model.ledger import Ended, JobState, Stop, StopCause, node_key
 from reconciler.model.plan import Action, Because, Decision, Reason, Weight
 from reconciler.model.ray import RayJobStatus
 from reconciler.model.sighting import Absent, Present, Unreachable
 from reconciler.model.views import ray_nodes
-from reconciler.model.world import ClaimState
 
 # The runner enforces the attempt limit itself; this is how much later the daemon does it for a runner that hangs.
 RUNNER_DELAY = timedelta(seconds=60)
@@ -37,42 +37,46 @@ def _result_is_there(case: Case) -> tuple[Decision, ...] | None:
 
 def _directory_unreadable(case: Case) -> tuple[Decision, ...] | None:
     match case.directory:
-        case Unreachable(reason=text):
-            because = Because(Reason.OUTCOME_UNKNOWN, f"its job directory cannot be read: {text}")
-            return case.hold(because)
-        case None:
-            return case.hold(Because(Reason.OUTCOME_UNKNOWN, "its job directory was not looked at yet"))
-        case _:
+        case Present():
             return None
+        case Unreachable(reason=text):
+            return case.hold(Because(Reason.OUTCOME_UNKNOWN, f"its job directory cannot be read: {text}"))
+        case Absent() | None:
+            return case.hold(Because(Reason.OUTCOME_UNKNOWN, "its job directory was not looked at yet"))
 
 
 def _head_replaced(case: Case) -> tuple[Decision, ...] | None:
     if not case.head_replaced:
         return None
-    return _in_doubt(case, "the head that took it is gone", None)
+    return in_doubt(case, "the head that took it is gone", None)
 
 
 def _head_silent(case: Case) -> tuple[Decision, ...] | None:
     if case.seen is not None:
         return None
     assert case.cluster is not None, "a live attempt has a cluster"
-    return case.hold(case.cluster.because)
+    if not case.cluster.ready:
+        return case.hold(case.cluster.because)
+    text = f"attempt {case.attempt.number} is younger than the last look at its head"
+    return case.hold(Because(Reason.OUTCOME_UNKNOWN, text))
 
 
 def _not_submitted(case: Case) -> tuple[Decision, ...] | None:
     attempt = case.attempt
     if attempt.submitted is not None:
         return None
-    if case.ray is not None:
-        because = Because(Reason.OBSERVED, f"Ray has attempt {attempt.number}")
+    seen = directory(case)
+    if case.ray is not None or (seen.claimed and not seen.burnt):
+        because = Because(Reason.OBSERVED, f"attempt {attempt.number} has reached Ray")
         return case.note(because, case.set_attempt(replace(attempt, submitted=case.now)))
-    seen = result_of(case)
-    if seen is not None and seen.burnt:
-        return case.end(never_ran("it never reached Ray", case.now))
-    if _stop_cause(case) is not None or _nodes_gone(case):
-        return _burn(
-            case, Because(Reason.CHANGED, f"attempt {attempt.number} never reached Ray and is not wanted now")
-        )
+    if seen.burnt:
+        return case.end(never_ran(attempt, "it never reached Ray", case.now))
+    if _nodes_gone(case):
+        text = f"attempt {attempt.number} never reached Ray, and its nodes are gone"
+        return burn(case, Because(Reason.NODE_LOST, text))
+    if (cause := _stop_cause(case)) is not None:
+        text = f"attempt {attempt.number} never reached Ray and is not wanted any more ({cause.value})"
+        return burn(case, Because(_CAUSES[cause], text))
     assert case.job is not None, "a removed job is not wanted"
     because = Because(Reason.OUTCOME_UNKNOWN, f"Ray does not have attempt {attempt.number}: handing it over")
     effect = submission(case.job, attempt, case.head, case.world, case.limit("attempt"))
@@ -82,7 +86,7 @@ def _not_submitted(case: Case) -> tuple[Decision, ...] | None:
 def _vanished(case: Case) -> tuple[Decision, ...] | None:
     if case.ray is not None:
         return None
-    return _in_doubt(case, "Ray has no record of it any more", None)
+    return in_doubt(case, "Ray has no record of it any more", None)
 
 
 def _ended_in_ray(case: Case) -> tuple[Decision, ...] | None:
@@ -97,7 +101,15 @@ def _ended_in_ray(case: Case) -> tuple[Decision, ...] | None:
         case _:
             # Without a claim the program never began: setting up failed, or the node left before the start.
             ended = Ended(JobState.FAILED, ray.error_type or "NotStarted", text, case.now, FailureClass.TRANSIENT)
-    return _in_doubt(case, text, ended)
+    return in_doubt(case, text, ended)
+
+
+def _back_in_ray(case: Case) -> tuple[Decision, ...] | None:
+    """Forget that a record was missing: the wait for a claim begins anew should it vanish again."""
+    if case.attempt.vanished is None:
+        return None
+    because = Because(Reason.OBSERVED, f"Ray has attempt {case.attempt.number} again")
+    return case.note(because, case.set_attempt(replace(case.attempt, vanished=None)))
 
 
 def _stop_wanted(case: Case) -> tuple[Decision, ...] | None:
@@ -105,16 +117,20 @@ def _stop_wanted(case: Case) -> tuple[Decision, ...] | None:
     cause = attempt.stop.cause if attempt.stop is not None else _stop_cause(case)
     if cause is None:
         return None
-    repeat = case.world.tuning.stop_repeat + (case.job.spec.grace if case.job is not None else timedelta())
+    if attempt.stop is not None and directory(case).burnt:
+        return case.end(never_ran(attempt, f"stopped before it began ({cause.value})", case.now))
+    repeat = case.world.tuning.stop_repeat + grace(case)
     if attempt.stop is not None and case.now.since(attempt.stop.last) < repeat:
         because = Because(Reason.STOPPING, f"attempt {attempt.number} was asked to stop ({cause.value})")
         return case.hold(because, attempt.stop.last + repeat)
     first = attempt.stop.first if attempt.stop is not None else case.now
     before = case.set_attempt(replace(attempt, stop=Stop(cause, first, case.now)))
     because = Because(_CAUSES[cause], f"stopping attempt {attempt.number}: {cause.value}")
-    weight = Weight.STOPS if cause in {StopCause.REMOVED, StopCause.EDITED} else Weight.NONE
-    if attempt.stop is not None:
-        weight = Weight.NONE
+    assert case.ray is not None, "rules before this one answer for an unknown record"
+    if case.ray.status is RayJobStatus.PENDING and not directory(case).claimed:
+        # Ray accepts the stop of a pending job and does nothing (ray-facts.md §3.5): without a claim it never runs.
+        return burn(case, because, before)
+    weight = Weight.STOPS if attempt.stop is None and cause in _UNASKED else Weight.NONE
     effect = StopAttempt(case.head, attempt.submission_id)
     return (Action(case.id, effect, because, before, weight, case.pace()),)
 
@@ -143,6 +159,7 @@ RULES: tuple[Rule, ...] = (
     _not_submitted,
     _vanished,
     _ended_in_ray,
+    _back_in_ray,
     _stop_wanted,
     _begins_to_run,
     _as_desired,
@@ -157,6 +174,9 @@ _CAUSES = {
     StopCause.TOTAL_LIMIT: Reason.TOTAL_LIMIT,
     StopCause.DRAINED: Reason.DRAINED,
 }
+
+# Nobody named the job when asking for these; so they count for the brake on stops.
+_UNASKED = frozenset({StopCause.REMOVED, StopCause.EDITED, StopCause.DRAINED})
 
 
 def _stop_cause(case: Case) -> StopCause | None:
@@ -177,7 +197,7 @@ def _limit_passed(case: Case) -> StopCause | None:
         return StopCause.START_LIMIT if start is not None and waits > start else None
     if limit is not None and now.since(attempt.running) > limit + RUNNER_DELAY:
         return StopCause.ATTEMPT_LIMIT
-    if total is not None and time_run(case.record.of_generation(), now) > total:
+    if total is not None and time_run(case.record, now) > total:
         return StopCause.TOTAL_LIMIT
     return None
 
@@ -187,88 +207,12 @@ def _drain_deadline(case: Case) -> StopCause | None:
     if case.attempt.running is None and _nodes_gone(case):
         return StopCause.DRAINED
     for node in case.attempt.nodes:
-        drained = case.world.ledger.drains.get(node_key(case.attempt.cluster, node))
-        after = _drain_after(case, node)
+        key = node_key(case.attempt.cluster, node)
+        drained, after = case.world.ledger.drains.get(key), case.deadlines.get(key)
         if drained is not None and after is not None and case.now.since(drained.since) >= after:
             return StopCause.DRAINED
     return None
 
 
-def _drain_after(case: Case, node: str) -> timedelta | None:
-    for loaded in case.world.desired.objects.values():
-        if loaded.id.kind == "NodePool" and loaded.document.spec.cluster == case.attempt.cluster:
-            for drain in loaded.document.spec.drain:
-                if drain.node == node:
-                    after: timedelta | None = drain.after
-                    return after
-    return None
-
-
 def _nodes_gone(case: Case) -> bool:
     return case.seen is not None and not set(case.attempt.nodes) <= ray_nodes(case.seen).keys()
-
-
-def _in_doubt(case: Case, text: str, unclaimed: Ended | None) -> tuple[Decision, ...]:
-    """Settle an attempt that Ray runs no longer, by its claim: gone, still alive, or never begun.
-
-    `unclaimed` is the end of an attempt that nobody claimed; None means that it never ran.
-    """
-    attempt, now = case.attempt, case.now
-    seen = result_of(case)
-    assert seen is not None, "rules before this one answer for an unreadable directory"
-    if seen.claimed and not seen.burnt:
-        return _claimed(case, text)
-    if attempt.vanished is None:
-        changed = case.set_attempt(replace(attempt, vanished=now))
-        return case.note(Because(Reason.RECORD_VANISHED, f"attempt {attempt.number}: {text}"), changed)
-    if seen.burnt:
-        return case.end(unclaimed if unclaimed is not None else never_ran(text, now))
-    if now.since(attempt.vanished) < case.world.tuning.visibility:
-        because = Because(Reason.RECORD_VANISHED, f"{text}; waiting whether its job directory shows a claim")
-        return case.hold(because, attempt.vanished + case.world.tuning.visibility)
-    return _burn(case, Because(Reason.RECORD_VANISHED, f"{text} and nobody has claimed attempt {attempt.number}"))
-
-
-def _claimed(case: Case, text: str) -> tuple[Decision, ...]:
-    attempt = case.attempt
-    match case.claim:
-        case Present(seen=ClaimState.GONE):
-            return _process_gone(case, text)
-        case Present(seen=ClaimState.ALIVE):
-            effect = SweepAttempt(attempt.machine, attempt.submission_id)
-            because = Because(Reason.PROCESS_LEFT, f"its process outlived Ray; {text}: ending it")
-            return (Action(case.id, effect, because, (), Weight.NONE, case.pace()),)
-        case Present(seen=ClaimState.ELSEWHERE):
-            text = (
-                f"it was claimed by a machine other than {attempt.machine}; look at claim.json in its job directory"
-            )
-            return case.hold(Because(Reason.OUTCOME_UNKNOWN, text))
-        case Present() | Absent():
-            return case.hold(
-                Because(Reason.OUTCOME_UNKNOWN, f"{attempt.machine} does not see its claim yet; {text}")
-            )
-        case Unreachable(reason=why):
-            because = Because(
-                Reason.MACHINE_UNREACHABLE,
-                f"{text}, and {attempt.machine} cannot say whether its process lives ({why}); its nodes stay taken",
-            )
-            return case.hold(because)
-        case None:
-            return case.hold(Because(Reason.OUTCOME_UNKNOWN, f"{text}; asking its machine"))
-
-
-def _process_gone(case: Case, text: str) -> tuple[Decision, ...]:
-    attempt, now, visibility = case.attempt, case.now, case.world.tuning.visibility
-    if attempt.vanished is None:
-        # The result may be on its way from another client of the file system.
-        changed = case.set_attempt(replace(attempt, vanished=now))
-        return case.note(Because(Reason.RECORD_VANISHED, f"its process is gone; {text}"), changed)
-    if now.since(attempt.vanished) < visibility:
-        because = Because(Reason.RECORD_VANISHED, f"its process is gone; waiting for a late result; {text}")
-        return case.hold(because, attempt.vanished + visibility)
-    return case.end(stopped(attempt, text, now) if attempt.stop is not None else lost(f"no result; {text}", now))
-
-
-def _burn(case: Case, because: Because) -> tuple[Decision, ...]:
-    effect = BurnClaim(case.attempt.submission_id)
-    return (Action(case.id, effect, because, (), Weight.NONE, case.pace()),)

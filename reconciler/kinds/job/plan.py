@@ -1,70 +1,72 @@
 """Decide about jobs: what runs, what waits, what is over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
+from typing import TypeAlias
 
 from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import next_try
 from reconciler.kinds.job.live import decide
-from reconciler.kinds.job.submit import admit
+from reconciler.kinds.job.queue import answers, placed, waiting
+from reconciler.kinds.job.submit import next_number
 from reconciler.model.effect import DeleteRayRecord
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
-from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState, StopCause
-from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
-from reconciler.model.ray import RayNodeState
-from reconciler.model.views import (
-    ClusterView,
-    busy_nodes,
-    cluster_of,
-    cluster_view,
-    documents,
-    frozen_because,
-    job_id,
-    live_attempts,
-    pool_of,
-    ray_nodes,
-)
+from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState, StopCause, node_key
+from reconciler.model.nodepool import NodePool
+from reconciler.model.plan import Action, Because, Decision, Note, Reason, Weight
+from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id
 from reconciler.model.world import World
-from reconciler.queue.placement import Placement, Priority, Room, Waiting, place
+from reconciler.queue.placement import Placement, Waiting
 
-_PRIORITIES = {"low": Priority.LOW, "normal": Priority.NORMAL, "high": Priority.HIGH}
-# Attempts that a record keeps; older ones stay in the history. Retries without end must not grow the ledger.
-KEPT_ATTEMPTS = 20
+Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 
 def plan(world: World) -> Iterator[Decision]:
     """Decide about every job that is desired or remembered."""
-    waiting: list[Waiting] = []
+    queue: list[Waiting] = []
     for case in cases(world):
         decisions = _decide(case)
-        if decisions is None:
-            waiting.append(_waiting(case))
-        else:
+        if decisions is not None:
             yield from decisions
-    if waiting:
-        yield from _queue(world, waiting)
+            continue
+        yield from _leftover(case) or ()
+        queue.append(waiting(case))
+    yield from answers(world, queue)
 
 
 def queue_order(world: World) -> Placement:
     """Return what the queue says to every job that waits for its turn, for status and `plan`."""
-    waiting = [_waiting(case) for case in cases(world) if _decide(case) is None]
-    return _placement(world, waiting)
+    return placed(world, [waiting(case) for case in cases(world) if _decide(case) is None])
 
 
 def cases(world: World) -> Iterator[Case]:
     """Return every job that is desired or remembered, in the order of identity."""
     clusters: dict[str, ClusterView] = {}
+    deadlines = _deadlines(world)
     seen: set[str] = set()
     for identity, document, digest in documents(world, "Job"):
         assert isinstance(document, Job)
-        seen.add(str(identity))
-        record = world.ledger.jobs.get(str(identity), JobRecord("", world.now))
+        key = str(identity)
+        seen.add(key)
+        record = world.ledger.jobs.get(key, JobRecord("", world.now))
         frozen = frozen_because(world, identity)
-        yield Case(world, identity, document, digest, record, _cluster(world, record, clusters), frozen)
+        yield Case(world, identity, document, digest, record, _cluster(world, record, clusters), frozen, deadlines)
     for key in sorted(world.ledger.jobs.keys() - seen):
         record = world.ledger.jobs[key]
-        yield Case(world, job_id(key), None, "", record, _cluster(world, record, clusters), None)
+        yield Case(world, job_id(key), None, "", record, _cluster(world, record, clusters), None, deadlines)
+
+
+def _deadlines(world: World) -> dict[str, timedelta]:
+    """Return how long jobs may stay on nodes under drain, by the nodes' ledger keys."""
+    return {
+        node_key(document.spec.cluster, drain.node): drain.after
+        for _, document, _ in documents(world, "NodePool")
+        if isinstance(document, NodePool)
+        for drain in document.spec.drain
+        if drain.after is not None
+    }
 
 
 def _cluster(world: World, record: JobRecord, clusters: dict[str, ClusterView]) -> ClusterView | None:
@@ -78,45 +80,25 @@ def _cluster(world: World, record: JobRecord, clusters: dict[str, ClusterView]) 
 
 def _decide(case: Case) -> tuple[Decision, ...] | None:
     """Return the decisions about one job, or None when it waits for its turn in the queue."""
-    if case.record.live is not None:
-        return decide(case)
-    if leftover := _leftover(case):
+    return next((decisions for rule in RULES if (decisions := rule(case)) is not None), None)
+
+
+def _live(case: Case) -> tuple[Decision, ...] | None:
+    return decide(case) if case.record.live is not None else None
+
+
+def _removed(case: Case) -> tuple[Decision, ...] | None:
+    if case.job is not None:
+        return None
+    if (leftover := _leftover(case)) is not None:
         return leftover
-    if case.job is None:
-        because = Because(Reason.REMOVED, "removed from the repo; nothing of it is left")
-        return (Note(case.id, because, case.set(None), Weight.REMOVES),)
-    if case.record.digest != case.digest:
-        return _new_generation(case)
-    if case.record.closed is not None:
-        return ()
-    if (over := _over(case)) is not None:
-        return over
-    return _not_yet(case)
+    because = Because(Reason.REMOVED, "removed from the repo; nothing of it is left")
+    return (Note(case.id, because, case.set(None), Weight.REMOVES),)
 
 
-def _leftover(case: Case) -> tuple[Decision, ...] | None:
-    """Remove recorded attempts from Ray: its list of jobs grows with history otherwise."""
-    for index, attempt in enumerate(case.record.attempts):
-        if attempt.cleaned:
-            continue
-        if case.cluster is None or case.cluster.epoch != attempt.epoch or attempt.cluster != case.cluster.name:
-            because = Because(Reason.OBSERVED, f"the head that knew attempt {attempt.number} is gone")
-            return case.note(because, case.set(_cleaned(case.record, index, attempt)))
-        if not case.cluster.ready:
-            return case.hold(case.cluster.because) if case.job is None else None
-        because = Because(Reason.OBSERVED, f"attempt {attempt.number} is recorded; Ray may forget it")
-        assert case.cluster.head is not None, "a ready cluster has a head"
-        effect = DeleteRayRecord(case.cluster.head, attempt.submission_id)
-        return (Action(case.id, effect, because, (), Weight.NONE, f"attempt:{attempt.submission_id}"),)
-    return None
-
-
-def _cleaned(record: JobRecord, index: int, attempt: Attempt) -> JobRecord:
-    attempts = (*record.attempts[:index], replace(attempt, cleaned=True), *record.attempts[index + 1 :])
-    return replace(record, attempts=attempts[-KEPT_ATTEMPTS:])
-
-
-def _new_generation(case: Case) -> tuple[Decision, ...]:
+def _other_generation(case: Case) -> tuple[Decision, ...] | None:
+    if case.record.digest == case.digest:
+        return None
     first = not case.record.digest
     because = Because(
         Reason.NEW if first else Reason.CHANGED, "enters the queue" if first else "edited: runs again"
@@ -124,24 +106,26 @@ def _new_generation(case: Case) -> tuple[Decision, ...]:
     return case.note(because, case.set(JobRecord(case.digest, case.now, case.record.attempts)))
 
 
-def _over(case: Case) -> tuple[Decision, ...] | None:
-    """Close the generation when no further attempt follows."""
+def _closed(case: Case) -> tuple[Decision, ...] | None:
+    return (_leftover(case) or ()) if case.record.closed is not None else None
+
+
+def _not_wanted(case: Case) -> tuple[Decision, ...] | None:
+    assert case.job is not None, "a removed job was answered for before"
+    if not case.job.spec.stop:
+        return None
+    text = "stop is set: it does not run"
+    return _close(case, Ended(JobState.STOPPED, StopCause.ASKED.value, text, case.now), Reason.ASKED_TO_STOP)
+
+
+def _no_further_attempt(case: Case) -> tuple[Decision, ...] | None:
     assert case.job is not None, "a removed job was answered for before"
     attempts = case.record.of_generation()
-    if case.job.spec.stop:
-        text = "stop is set: it does not run"
-        return _close(case, Ended(JobState.STOPPED, StopCause.ASKED.value, text, case.now), Reason.ASKED_TO_STOP)
-    if attempts:
-        last = attempts[-1].ended
-        assert last is not None, "a live attempt was answered for before"
-        if next_try(attempts, case.job.spec.retry) is None:
-            return _close(case, last, _FINAL[last.state])
+    if not attempts or next_try(case.record, case.job.spec.retry) is not None:
         return None
-    limit = case.limit("queue")
-    if limit is not None and case.frozen is None and case.now.since(case.record.entered) > limit:
-        text = f"waited longer than its queue limit of {int(limit.total_seconds())} s"
-        return _close(case, Ended(JobState.TIMED_OUT, "QueueLimit", text, case.now), Reason.QUEUE_LIMIT)
-    return None
+    last = attempts[-1].ended
+    assert last is not None, "a live attempt was answered for before"
+    return _close(case, last, _FINAL[last.state])
 
 
 _FINAL = {
@@ -153,34 +137,43 @@ _FINAL = {
 }
 
 
-def _close(case: Case, ended: Ended, reason: Reason) -> tuple[Decision, ...]:
-    closed = replace(case.record, closed=ended)
-    return case.note(Because(reason, ended.message or ended.reason), case.set(closed))
+def _frozen(case: Case) -> tuple[Decision, ...] | None:
+    return case.hold(case.frozen) if case.frozen is not None else None
 
 
-def _not_yet(case: Case) -> tuple[Decision, ...] | None:
-    """Say what keeps a job from even waiting for nodes, or None when nothing does."""
+def _waited_too_long(case: Case) -> tuple[Decision, ...] | None:
+    limit = case.limit("queue")
+    if limit is None or case.record.of_generation() or _time_in_queue(case) <= limit:
+        return None
+    text = f"waited longer than its queue limit of {int(limit.total_seconds())} s"
+    return _close(case, Ended(JobState.TIMED_OUT, "QueueLimit", text, case.now), Reason.QUEUE_LIMIT)
+
+
+def _time_in_queue(case: Case) -> timedelta:
+    """Return how long nothing but the queue has kept a job: its dependencies took their own time."""
     assert case.job is not None, "a removed job was answered for before"
-    if case.frozen is not None:
-        return case.hold(case.frozen)
-    attempts = case.record.of_generation()
-    if attempts:
-        moment = next_try(attempts, case.job.spec.retry)
-        assert moment is not None, "a job without a further attempt was closed before"
-        if case.now.is_before(moment):
-            number = attempts[-1].number + 1
-            because = Because(
-                Reason.RETRY_LATER, f"attempt {number} follows at {moment.wall:%Y-%m-%d %H:%M:%S} UTC"
-            )
-            return case.hold(because, moment)
-    return _dependencies(case)
+    span = case.now.since(case.record.entered)
+    for name in case.job.spec.depends_on:
+        record = case.world.ledger.job(_other(case, name))
+        if record is not None and record.closed is not None:
+            span = min(span, case.now.since(record.closed.at))
+    return span
+
+
+def _retry_later(case: Case) -> tuple[Decision, ...] | None:
+    assert case.job is not None, "a removed job was answered for before"
+    moment = next_try(case.record, case.job.spec.retry) if case.record.of_generation() else None
+    if moment is None or not case.now.is_before(moment):
+        return None
+    number = next_number(case.world, case.id)
+    text = f"attempt {number} follows at {moment.wall:%Y-%m-%d %H:%M:%S} UTC"
+    return case.hold(Because(Reason.RETRY_LATER, text), moment)
 
 
 def _dependencies(case: Case) -> tuple[Decision, ...] | None:
     assert case.job is not None, "a removed job was answered for before"
     for name in case.job.spec.depends_on:
-        team, _, job = name.rpartition("/")
-        other = ObjectId("Job", team or case.id.team, job)
+        other = _other(case, name)
         loaded = case.world.desired.objects.get(other)
         record = case.world.ledger.job(other)
         # A dependency counts at what the repo says now: the success of an older generation is none.
@@ -194,84 +187,48 @@ def _dependencies(case: Case) -> tuple[Decision, ...] | None:
     return None
 
 
-def _waiting(case: Case) -> Waiting:
-    assert case.job is not None, "only desired jobs wait"
-    spec = case.job.spec
-    needs = spec.resources
-    priority = _PRIORITIES[spec.priority]
-    return Waiting(case.id, spec.pool, priority, case.record.entered, needs.nodes, needs.gpus_per_node)
+def _other(case: Case, name: str) -> ObjectId:
+    team, _, job = name.rpartition("/")
+    return ObjectId("Job", team or case.id.team, job)
 
 
-def _queue(world: World, waiting: list[Waiting]) -> Iterator[Decision]:
-    placement = _placement(world, waiting)
-    views: dict[str, ClusterView] = {}
-    for each in waiting:
-        nodes = placement.admitted.get(each.job)
-        if nodes is None:
-            yield Hold(each.job, placement.blocked[each.job])
+# First match wins; a job that none of them answers for waits for its turn in the queue.
+RULES: tuple[Rule, ...] = (
+    _live,
+    _removed,
+    _other_generation,
+    _closed,
+    _not_wanted,
+    _no_further_attempt,
+    _frozen,
+    _retry_later,
+    _dependencies,
+    _waited_too_long,
+)
+
+
+def _close(case: Case, ended: Ended, reason: Reason) -> tuple[Decision, ...]:
+    closed = replace(case.record, closed=ended)
+    return case.note(Because(reason, ended.message or ended.reason), case.set(closed))
+
+
+def _leftover(case: Case) -> tuple[Decision, ...] | None:
+    """Remove recorded attempts from Ray: its list of jobs grows with history otherwise."""
+    for attempt in case.record.attempts:
+        if attempt.cleaned:
             continue
-        loaded = world.desired.objects[each.job]
-        pool = pool_of(world, each.pool)
-        assert pool is not None, "only a pool of the repo has room"
-        if pool.spec.cluster not in views:
-            views[pool.spec.cluster] = cluster_view(world, pool.spec.cluster)
-        record = world.ledger.jobs[str(each.job)]
-        yield admit(world, loaded.document, record, each.job, views[pool.spec.cluster], nodes)
+        if case.cluster is None or case.cluster.epoch != attempt.epoch or attempt.cluster != case.cluster.name:
+            because = Because(Reason.OBSERVED, f"the head that knew attempt {attempt.number} is gone")
+            return case.note(because, case.set(_cleaned(case.record, attempt)))
+        if not case.cluster.ready:
+            return case.hold(case.cluster.because) if case.job is None else None
+        because = Because(Reason.OBSERVED, f"attempt {attempt.number} is recorded; Ray may forget it")
+        assert case.cluster.head is not None, "a ready cluster has a head"
+        effect = DeleteRayRecord(case.cluster.head, attempt.submission_id)
+        return (Action(case.id, effect, because, (), Weight.NONE, f"attempt:{attempt.submission_id}"),)
+    return None
 
 
-def _placement(world: World, waiting: list[Waiting]) -> Placement:
-    rooms: dict[str, Room] = {}
-    slots: dict[str, int] = {}
-    unready: dict[str, Because] = {}
-    for pool in sorted({each.pool for each in waiting}):
-        room = _room(world, pool)
-        if isinstance(room, Because):
-            unready[pool] = room
-        else:
-            rooms[pool] = room
-            if room.cluster not in slots:
-                slots[room.cluster] = _slots(world, room.cluster)
-    placed = place((each for each in waiting if each.pool in rooms), rooms, slots)
-    blocked = {each.job: unready[each.pool] for each in waiting if each.pool in unready}
-    order = {
-        pool: tuple(w.job for w in sorted((w for w in waiting if w.pool == pool), key=lambda w: w.order))
-        for pool in unready
-    }
-    return Placement(placed.admitted, {**placed.blocked, **blocked}, {**placed.order, **order})
-
-
-def _room(world: World, name: str) -> Room | Because:
-    """Return a pool's room, or why nothing may be placed there."""
-    pool = pool_of(world, name)
-    if pool is None:
-        return Because(Reason.INVALID, f"pool {name} is not in the repo")
-    if (frozen := frozen_because(world, ObjectId("NodePool", "", name))) is not None:
-        return Because(frozen.reason, f"pool {name}: {frozen.text}")
-    cluster = cluster_view(world, pool.spec.cluster)
-    if cluster.seen is None:
-        return cluster.because
-    if (frozen := frozen_because(world, ObjectId("Cluster", "", pool.spec.cluster))) is not None:
-        return Because(frozen.reason, f"cluster {pool.spec.cluster}: {frozen.text}")
-    drained = {drain.node for drain in pool.spec.drain}
-    alive = ray_nodes(cluster.seen)
-    busy = busy_nodes(world, pool.spec.cluster)
-    in_service = 0
-    free = []
-    for node in pool.spec.nodes:
-        record = world.ledger.nodes.get(f"{cluster.name}/{node.name}")
-        if record is None or record.stopping is not None or record.epoch != cluster.epoch or node.name in drained:
-            continue
-        in_service += 1
-        ray = alive.get(node.name)
-        if ray is None or ray.state is not RayNodeState.ALIVE or node.name in busy:
-            continue
-        # Work that somebody started by hand holds GPUs that our own arithmetic does not know.
-        if ray.available.get("GPU", 0.0) >= ray.total.get("GPU", 0.0):
-            free.append(node.name)
-    return Room(cluster.name, in_service, tuple(sorted(free)))
-
-
-def _slots(world: World, cluster: str) -> int:
-    document = cluster_of(world, cluster)
-    limit = document.spec.max_running_jobs if document is not None else 0
-    return limit - sum(1 for _, _, attempt in live_attempts(world) if attempt.cluster == cluster)
+def _cleaned(record: JobRecord, gone: Attempt) -> JobRecord:
+    attempts = tuple(replace(each, cleaned=True) if each is gone else each for each in record.attempts)
+    return replace(record, attempts=attempts)

@@ -102,7 +102,7 @@ def job_state(world: World, identity: ObjectId, job: Job | None, record: JobReco
         return JobState.SUSPENDED
     attempts = record.of_generation()
     if attempts and attempts[-1].ended is not None:
-        moment = next_try(attempts, job.spec.retry)
+        moment = next_try(record, job.spec.retry)
         if moment is None:
             return attempts[-1].ended.state
         return JobState.BACKOFF if world.now.is_before(moment) else JobState.QUEUED

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from reconciler.kinds.job.ending import trimmed
 from reconciler.model.effect import SubmitAttempt
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
@@ -15,15 +16,23 @@ from reconciler.model.world import World
 
 
 def submission_id(job: ObjectId, digest: str, number: int) -> str:
-    """Return the id of an attempt in Ray and on disk; never used twice, since numbers are not."""
-    return f"{job.team}-{job.name}-{digest[:8]}-{number}"
+    """Return the id of an attempt in Ray and on disk; never used twice, since numbers are not.
+
+    No name holds a dot: with a hyphen there, `a/b-c` and `a-b/c` would share their ids.
+    """
+    return f"{job.team}.{job.name}-{digest[:8]}-{number}"
+
+
+def next_number(world: World, job: ObjectId) -> int:
+    """Return the number of the next attempt; it outlives the job's record."""
+    return world.ledger.numbers.get(str(job), 0) + 1
 
 
 def admit(
     world: World, job: Job, record: JobRecord, identity: ObjectId, cluster: ClusterView, nodes: tuple[str, ...]
 ) -> Action:
     """Return the action that starts the next attempt of a job on its nodes."""
-    number = world.ledger.numbers.get(str(identity), 0) + 1
+    number = next_number(world, identity)
     first = node_record(world, cluster.name, nodes[0])
     assert first is not None, "only started nodes are placed on"
     assert cluster.head is not None, "only a ready cluster is placed on"
@@ -39,7 +48,7 @@ def admit(
     )
     before = (
         Change(Table.NUMBERS, str(identity), number),
-        Change(Table.JOBS, str(identity), replace(record, attempts=(*record.attempts, attempt))),
+        Change(Table.JOBS, str(identity), replace(trimmed(record), attempts=(*trimmed(record).attempts, attempt))),
     )
     case_limit = job.spec.limits.attempt or _site_limit(world)
     effect = submission(job, attempt, cluster.head, world, case_limit)

@@ -12,30 +12,31 @@ from reconciler.remote.slots import see_slot
 
 
 def looks_then(world: World) -> Iterator[Look]:
-    """Ask machines only where something is to be started, is stopping, or is missing in Ray."""
+    """Ask machines only where something is to be started, is leaving or stopping, or is missing in Ray."""
     views: dict[str, tuple[ClusterView, frozenset[str]]] = {}
-    for (cluster, node), (machine, record) in sorted(_nodes(world).items()):
+    in_service = _in_service(world)
+    nodes: dict[str, tuple[Machine, NodeRecord | None]] = {key: (m, None) for key, m in in_service.items()}
+    nodes.update({key: (record.machine, record) for key, record in world.ledger.nodes.items()})
+    for key, (machine, record) in sorted(nodes.items()):
+        cluster, _, node = key.partition("/")
         if cluster not in views:
             view = cluster_view(world, cluster)
             views[cluster] = (view, frozenset(ray_nodes(view.seen)) if view.seen is not None else frozenset())
         view, alive = views[cluster]
         stopping = record is not None and record.stopping is not None
-        if stopping or (view.ready and (record is None or node not in alive)):
-            slot = SlotId(cluster, Role.WORKER, node)
-            yield _slot_look(machine, slot)
+        wanted = view.ready or key not in in_service
+        if stopping or (wanted and (record is None or node not in alive)):
+            yield _slot_look(machine, SlotId(cluster, Role.WORKER, node))
 
 
-def _nodes(world: World) -> dict[tuple[str, str], tuple[Machine, NodeRecord | None]]:
-    nodes: dict[tuple[str, str], tuple[Machine, NodeRecord | None]] = {}
+def _in_service(world: World) -> dict[str, Machine]:
+    nodes: dict[str, Machine] = {}
     for _, document, _ in documents(world, "NodePool"):
         assert isinstance(document, NodePool)
-        out_of_service = {drain.node for drain in document.spec.drain}
+        drained = {drain.node for drain in document.spec.drain}
         for node in document.spec.nodes:
-            if node.name not in out_of_service:
-                nodes[(document.spec.cluster, node.name)] = (node.machine, None)
-    for key, record in world.ledger.nodes.items():
-        cluster, _, name = key.partition("/")
-        nodes[(cluster, name)] = (record.machine, record)
+            if node.name not in drained:
+                nodes[node_key(document.spec.cluster, node.name)] = node.machine
     return nodes
 
 

@@ -1,146 +1,42 @@
 """Decide about a pool's nodes: start, watch, drain, replace, let go."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeAlias
 
-from reconciler.model.cluster import ClusterSpec
-from reconciler.model.effect import DrainRayNode, StartWorker, StopSlot
-from reconciler.model.ids import ObjectId
-from reconciler.model.json import digest
-from reconciler.model.ledger import Change, DrainRecord, NodeRecord, Table, node_key
-from reconciler.model.machine import Machine
-from reconciler.model.nodepool import Drain, Node, NodePool, NodePoolSpec
-from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
-from reconciler.model.ray import RayNode, RayNodeState
-from reconciler.model.sighting import Present, Sighting, Unreachable
-from reconciler.model.spec import what_runs
-from reconciler.model.views import ClusterView, busy_nodes, cluster_of, cluster_view, documents, ray_nodes
-from reconciler.model.world import Role, SlotId, SlotSeen, World
-
-NODE_STOP_GRACE = timedelta(seconds=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """What all nodes of one pool share in one pass."""
-
-    id: ObjectId
-    spec: NodePoolSpec | None
-    shape: str
-    cluster: ClusterView
-    cluster_spec: ClusterSpec | None
-    alive: Mapping[str, RayNode]
-    busy: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One node, everything about it side by side. `node` is None when it left the repo."""
-
-    world: World
-    pool: Pool
-    name: str
-    node: Node | None
-    drain: Drain | None
-    record: NodeRecord | None
-    drained: DrainRecord | None
-
-    @property
-    def ray(self) -> RayNode | None:
-        """The living raylet of this node, None also while the head cannot say."""
-        return self.pool.alive.get(self.name)
-
-    @property
-    def slot(self) -> Sighting[SlotSeen] | None:
-        """What its machine says, None when nobody asked in this pass."""
-        return self.world.observed.slots.get(SlotId(self.pool.cluster.name, Role.WORKER, self.name))
-
-    @property
-    def key(self) -> str:
-        """The ledger key of this node."""
-        return node_key(self.pool.cluster.name, self.name)
-
-    @property
-    def holder(self) -> str | None:
-        """The submission that occupies this node."""
-        return self.pool.busy.get(self.name)
-
-    def set(self, record: NodeRecord | None) -> tuple[Change, ...]:
-        """Return the ledger change that replaces this node's record."""
-        return (Change(Table.NODES, self.key, record),)
-
-    def hold(self, because: Because, wait: timedelta | None = None) -> tuple[Decision, ...]:
-        """Return one hold about this node."""
-        return (Hold(self.pool.id, because, self.world.now + wait if wait is not None else None, self.name),)
-
-    def note(self, because: Because, changes: tuple[Change, ...]) -> tuple[Decision, ...]:
-        """Return one note about this node."""
-        return (Note(self.pool.id, because, changes),)
-
+from reconciler.kinds.nodepool.case import Case, cases
+from reconciler.model.ledger import Change, DrainRecord, NodeRecord, Table
+from reconciler.model.plan import Because, Decision, Reason, Weight
+from reconciler.model.ray import RayNodeState
+from reconciler.model.sighting import Present, Unreachable
+from reconciler.model.world import SlotSeen, World
 
 Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 
 def plan(world: World) -> Iterator[Decision]:
     """Decide about every node that is desired or remembered."""
-    remembered: dict[tuple[str, str], list[str]] = {}
-    for key in sorted(world.ledger.nodes):
-        cluster, _, node = key.partition("/")
-        remembered.setdefault((world.ledger.nodes[key].pool, cluster), []).append(node)
-    busy: dict[str, dict[str, str]] = {}
-    for identity, document, _ in documents(world, "NodePool"):
-        assert isinstance(document, NodePool)
-        pool = _pool(world, identity, document.spec, document.spec.cluster, busy)
-        names = remembered.pop((identity.name, document.spec.cluster), [])
-        yield from _nodes(world, pool, names)
-    for (pool_name, cluster), names in sorted(remembered.items()):
-        pool = _pool(world, ObjectId("NodePool", "", pool_name), None, cluster, busy)
-        yield from _nodes(world, pool, names)
-
-
-def _pool(
-    world: World, identity: ObjectId, spec: NodePoolSpec | None, cluster: str, busy: dict[str, dict[str, str]]
-) -> Pool:
-    view = cluster_view(world, cluster)
-    desired = cluster_of(world, cluster)
-    if cluster not in busy:
-        busy[cluster] = busy_nodes(world, cluster)
-    alive = ray_nodes(view.seen) if view.seen is not None else {}
-    shape = shape_digest(spec) if spec is not None else ""
-    return Pool(identity, spec, shape, view, desired.spec if desired else None, alive, busy[cluster])
-
-
-def shape_digest(spec: NodePoolSpec) -> str:
-    """Return the digest of what every node of a pool runs with; the list of nodes is no part of it."""
-    return digest({key: value for key, value in what_runs(spec).items() if key != "nodes"})
-
-
-def _nodes(world: World, pool: Pool, remembered: list[str]) -> Iterator[Decision]:
-    nodes = {node.name: node for node in pool.spec.nodes} if pool.spec else {}
-    drains = {drain.node: drain for drain in pool.spec.drain} if pool.spec else {}
-    for name in sorted({*nodes, *remembered}):
-        key = node_key(pool.cluster.name, name)
-        case = Case(
-            world,
-            pool,
-            name,
-            nodes.get(name),
-            drains.get(name),
-            world.ledger.nodes.get(key),
-            world.ledger.drains.get(key),
-        )
+    for case in cases(world):
         yield from next(decisions for rule in RULES if (decisions := rule(case)) is not None)
 
 
+def _of_another_pool(case: Case) -> tuple[Decision, ...] | None:
+    """Leave a node alone that moved here until its old pool has let it go: two pools must not act on one slot."""
+    if case.node is None or case.record is None or case.record.pool == case.pool.id.name:
+        return None
+    return case.hold(
+        Because(Reason.BUSY, f"{case.name} still runs for pool {case.record.pool}, which lets it go first")
+    )
+
+
 def _drain_bookkeeping(case: Case) -> tuple[Decision, ...] | None:
-    if (case.drain is None or case.node is None) and case.drained is not None:
+    drain, drained = case.drain, case.drained
+    if drained is not None and drained.pool == case.pool.id.name and (drain is None or case.node is None):
         because = Because(Reason.CHANGED, f"the drain of {case.name} was taken back")
         return case.note(because, (Change(Table.DRAINS, case.key, None),))
-    if case.drain is not None and case.drained is None:
-        text = f"draining {case.name}: {case.drain.reason or 'no reason given'}"
-        change = Change(Table.DRAINS, case.key, DrainRecord(case.world.now))
+    if drain is not None and drained is None and case.node is not None:
+        text = f"draining {case.name}: {drain.reason or 'no reason given'}"
+        change = Change(Table.DRAINS, case.key, DrainRecord(case.pool.id.name, case.world.now))
         return case.note(Because(Reason.DRAINING, text), (change,))
     return None
 
@@ -149,65 +45,71 @@ def _stopping(case: Case) -> tuple[Decision, ...] | None:
     record = case.record
     if record is None or record.stopping is None:
         return None
+    repeat = record.stopping + case.world.tuning.stop_repeat
     match case.slot:
         case Present(seen=slot) if not slot.state.alive:
             because = Because(Reason.OBSERVED, f"Ray on {case.name} has ended", (("epoch", record.epoch),))
             return case.note(because, case.set(None))
-        case Present() if case.world.now.since(record.stopping) >= case.world.tuning.stop_repeat:
-            return (_stop(case, record, Because(Reason.STOPPING, f"Ray on {case.name} still runs: asked again")),)
+        case Present() if not case.world.now.is_before(repeat):
+            return case.stop(record, Because(Reason.STOPPING, f"Ray on {case.name} still runs: asked again"))
         case Unreachable(reason=text):
             return case.hold(_machine_silent(case, text))
         case _:
-            because = Because(Reason.STOPPING, f"waiting for Ray on {case.name} to end")
-            return case.hold(because, case.world.tuning.stop_repeat)
+            return case.hold(Because(Reason.STOPPING, f"waiting for Ray on {case.name} to end"), repeat)
+
+
+def _out_of_service(case: Case) -> tuple[Decision, ...] | None:
+    if case.node is None or case.drain is None or case.record is not None:
+        return None
+    return case.hold(Because(Reason.DRAINED, f"{case.name} is out of service: {case.drain.reason or 'drained'}"))
 
 
 def _leaving(case: Case) -> tuple[Decision, ...] | None:
     """Let a node go that left the repo or is drained, once nothing holds it."""
     if case.node is not None and case.drain is None:
         return None
-    if case.record is None:
-        return _already_out(case)
     if case.holder is not None:
         return _waits_for_job(case, case.holder)
+    if not case.answered:
+        return _nobody_answers(case)
+    record, ray, head = case.record, case.ray, case.pool.cluster.head
+    assert record is not None, "only started nodes leave"
     weight = Weight.REMOVES if case.pool.spec is None else Weight.DRAINS
-    because = Because(
-        Reason.REMOVED if case.node is None else Reason.DRAINED,
-        f"{case.name} is idle and {'left the repo' if case.node is None else 'is drained'}",
-    )
-    ray, head = case.ray, case.pool.cluster.head
+    gone = case.node is None
+    text = f"{case.name} is idle and {'left the repo' if gone else 'is drained'}"
+    because = Because(Reason.REMOVED if gone else Reason.DRAINED, text)
     told = case.drained is not None and case.drained.told_ray
-    if ray is not None and head is not None and ray.state is RayNodeState.ALIVE and not told and case.drain:
-        effect = DrainRayNode(head, case.name, ray.node_id, case.drain.reason)
-        change = Change(Table.DRAINS, case.key, replace(case.drained or DrainRecord(case.world.now), told_ray=True))
-        return (Action(case.pool.id, effect, because, (change,), weight, _pace(case)),)
-    return (_stop(case, case.record, because, weight),)
-
-
-def _already_out(case: Case) -> tuple[Decision, ...]:
-    if case.drain is None:
-        return ()
-    return case.hold(Because(Reason.DRAINED, f"{case.name} is out of service: {case.drain.reason}"))
+    if (
+        case.drain is not None
+        and ray is not None
+        and head is not None
+        and ray.state is RayNodeState.ALIVE
+        and not told
+    ):
+        return case.tell_ray(head, ray, case.drain, because, weight)
+    return case.stop(record, because, weight)
 
 
 def _waits_for_job(case: Case, holder: str) -> tuple[Decision, ...]:
-    if case.node is None:
-        text = f"{case.name} left the repo; it goes once {holder} has ended"
-        return case.hold(Because(Reason.BUSY, text))
-    assert case.drain is not None, "only a drained or removed node leaves"
+    if case.drain is None:
+        return case.hold(Because(Reason.BUSY, f"{case.name} left the repo; it goes once {holder} has ended"))
     if case.drain.after is None or case.drained is None:
         text = f"{case.name} takes no new work and goes once {holder} has ended"
         return case.hold(Because(Reason.DRAINING, text))
-    left = max(timedelta(), case.drain.after - case.world.now.since(case.drained.since))
-    deadline = case.drained.since.wall + case.drain.after
-    text = f"{case.name} takes no new work; {holder} is stopped at {deadline:%Y-%m-%d %H:%M:%S} UTC unless it ends"
-    return case.hold(Because(Reason.DRAINING, text), left)
+    deadline = case.drained.since + case.drain.after
+    when = f"{deadline.wall:%Y-%m-%d %H:%M:%S} UTC"
+    text = f"{case.name} takes no new work; {holder} is stopped at {when} unless it ends before"
+    return case.hold(Because(Reason.DRAINING, text), deadline)
 
 
 def _cluster_not_ready(case: Case) -> tuple[Decision, ...] | None:
-    if case.pool.cluster.ready and case.pool.cluster_spec is not None:
+    cluster = case.pool.cluster
+    because = cluster.because
+    if case.pool.cluster_spec is None:
+        because = Because(Reason.CLUSTER_NOT_READY, f"cluster {cluster.name} is not in the repo")
+    elif cluster.ready:
         return None
-    return case.hold(case.pool.cluster.because)
+    return _forget_absence(case) or case.hold(because)
 
 
 def _not_started(case: Case) -> tuple[Decision, ...] | None:
@@ -218,14 +120,25 @@ def _not_started(case: Case) -> tuple[Decision, ...] | None:
             text = (
                 f"{case.name} already runs Ray for {case.pool.cluster.name} (epoch {slot.epoch}): ending it first"
             )
-            record = _fresh(case, case.node)
-            return (_stop(case, record, Because(Reason.OTHER_EPOCH, text)),)
+            return case.stop(case.fresh(case.node), Because(Reason.OTHER_EPOCH, text))
         case Present():
-            return (_start(case, case.node, Because(Reason.NEW, f"{case.name} does not run Ray yet")),)
+            return case.start(Because(Reason.NEW, f"{case.name} does not run Ray yet"))
         case Unreachable(reason=text):
             return case.hold(_machine_silent(case, text))
         case _:
             return case.hold(Because(Reason.STARTING, f"looking at {case.name} before starting Ray there"))
+
+
+def _nobody_answers(case: Case) -> tuple[Decision, ...] | None:
+    if case.answered:
+        return None
+    if (forgotten := _forget_absence(case)) is not None:
+        return forgotten
+    match case.slot:
+        case Unreachable(reason=text):
+            return case.hold(_machine_silent(case, text))
+        case _:
+            return case.hold(Because(Reason.JOINING, f"{case.name} is not in Ray; asking its machine"))
 
 
 def _outdated(case: Case) -> tuple[Decision, ...] | None:
@@ -236,12 +149,13 @@ def _outdated(case: Case) -> tuple[Decision, ...] | None:
     if record.epoch != case.pool.cluster.epoch:
         numbers = (("from", record.epoch), ("to", case.pool.cluster.epoch))
         because = Because(Reason.OTHER_EPOCH, f"{case.name} belongs to an older head", numbers)
-        return (_stop(case, record, because),)
-    if record.digest == case.pool.shape and record.machine == node.machine:
+    elif record.digest != case.pool.shape or record.machine != node.machine:
+        because = Because(Reason.CHANGED, f"what {case.name} runs with was edited")
+    else:
         return None
     if case.holder is not None:
-        return case.hold(Because(Reason.BUSY, f"the edit of {case.name} waits until {case.holder} has ended"))
-    return (_stop(case, record, Because(Reason.CHANGED, f"what {case.name} runs with was edited")),)
+        return case.hold(Because(Reason.BUSY, f"{because.text}; it starts afresh once {case.holder} has ended"))
+    return case.stop(record, because)
 
 
 def _alive(case: Case) -> tuple[Decision, ...] | None:
@@ -250,105 +164,96 @@ def _alive(case: Case) -> tuple[Decision, ...] | None:
         return None
     if ray.state is RayNodeState.DRAINING and case.holder is None:
         # Ray cannot take a drain back; a fresh raylet can.
-        return (_stop(case, record, Because(Reason.CHANGED, f"{case.name} is back in service and starts afresh")),)
+        return case.stop(record, Because(Reason.CHANGED, f"{case.name} is back in service and starts afresh"))
     if record.joined is None or record.missing_since is not None:
         because = Because(Reason.OBSERVED, f"{case.name} has joined {case.pool.cluster.name}")
-        joined = replace(record, joined=record.joined or case.world.now, missing_since=None)
+        joined = replace(record, joined=record.joined or case.world.now, missing_since=None, failed=None)
         return case.note(because, case.set(joined))
     return ()
 
 
-def _not_in_ray(case: Case) -> tuple[Decision, ...]:
-    record, node = case.record, case.node
-    assert record is not None, "rules before this one answer for a node that is not started"
-    assert node is not None, "rules before this one answer for a node that left the repo"
-    match case.slot:
-        case Present(seen=slot) if slot.state.alive and slot.epoch == record.epoch:
-            return _alive_but_missing(case, record)
-        case Present(seen=slot) if slot.state.alive:
-            return (
-                _stop(case, record, Because(Reason.OTHER_EPOCH, f"{case.name} runs Ray for epoch {slot.epoch}")),
-            )
-        case Present(seen=slot) if slot.epoch != record.epoch:
-            return (
-                _start(case, node, Because(Reason.OUTCOME_UNKNOWN, f"{case.name} never began to start: again")),
-            )
-        case Present(seen=slot):
-            text = f"Ray on {case.name} is {slot.state.value}: {slot.message or 'no message'}"
-            reason = Reason.NODE_FAILED if record.joined is None else Reason.NODE_LOST
-            return (_start(case, node, Because(reason, text)),)
-        case Unreachable(reason=text):
-            return case.hold(_machine_silent(case, text))
-        case _:
-            return case.hold(Because(Reason.JOINING, f"{case.name} is not in Ray; asking its machine"))
+def _ended(case: Case) -> tuple[Decision, ...] | None:
+    """Start a node again whose machine says that Ray does not run there, the slower the oftener it failed."""
+    record, slot = _in_doubt(case)
+    if slot.state.alive:
+        return None
+    if slot.epoch != record.epoch:
+        return case.start(Because(Reason.OUTCOME_UNKNOWN, f"{case.name} never began to start: again"))
+    text = f"Ray on {case.name} is {slot.state.value}: {slot.message or 'no message'}"
+    if record.joined is not None:
+        return case.start(Because(Reason.NODE_LOST, text))
+    failed = record.failed
+    if failed is None or failed.last.is_before(record.started):
+        return case.note(Because(Reason.NODE_FAILED, text), case.set(case.failed_again(record)))
+    again = failed.last + case.world.tuning.pause(case.pace, failed.count)
+    if case.world.now.is_before(again):
+        return case.hold(Because(Reason.NODE_FAILED, f"{text}; tried again at {again.wall:%H:%M:%S} UTC"), again)
+    return case.start(Because(Reason.NODE_FAILED, text, (("failures", failed.count),)))
 
 
-def _alive_but_missing(case: Case, record: NodeRecord) -> tuple[Decision, ...]:
-    now, tuning = case.world.now, case.world.tuning
-    if record.joined is None:
-        if now.since(record.started) < tuning.node_join:
-            because = Because(Reason.JOINING, f"{case.name} is joining {case.pool.cluster.name}")
-            return case.hold(because, tuning.node_join - now.since(record.started))
-        seconds = int(tuning.node_join.total_seconds())
-        return (_stop(case, record, Because(Reason.NODE_FAILED, f"{case.name} did not join within {seconds} s")),)
+def _of_another_epoch(case: Case) -> tuple[Decision, ...] | None:
+    record, slot = _in_doubt(case)
+    if slot.epoch == record.epoch:
+        return None
+    return case.stop(record, Because(Reason.OTHER_EPOCH, f"{case.name} runs Ray for epoch {slot.epoch}"))
+
+
+def _joining(case: Case) -> tuple[Decision, ...] | None:
+    record, _ = _in_doubt(case)
+    if record.joined is not None:
+        return None
+    now, limit = case.world.now, case.world.tuning.node_join
+    if now.since(record.started) < limit:
+        because = Because(Reason.JOINING, f"{case.name} is joining {case.pool.cluster.name}")
+        return case.hold(because, record.started + limit)
+    text = f"{case.name} did not join within {int(limit.total_seconds())} s"
+    return case.stop(record, Because(Reason.NODE_FAILED, text))
+
+
+def _missing(case: Case) -> tuple[Decision, ...]:
+    record, _ = _in_doubt(case)
+    now, limit = case.world.now, case.world.tuning.node_missing
+    because = Because(Reason.NODE_LOST, f"{case.name} runs Ray but its head does not list it")
     if record.missing_since is None:
-        because = Because(Reason.NODE_LOST, f"{case.name} runs Ray but its head does not list it")
         return case.note(because, case.set(replace(record, missing_since=now)))
-    missing = now.since(record.missing_since)
-    if missing < tuning.node_missing:
-        because = Because(Reason.NODE_LOST, f"{case.name} runs Ray but its head does not list it")
-        return case.hold(because, tuning.node_missing - missing)
-    return (_stop(case, record, Because(Reason.NODE_LOST, f"{case.name} did not come back to its head")),)
+    if now.since(record.missing_since) < limit:
+        return case.hold(because, record.missing_since + limit)
+    return case.stop(record, Because(Reason.NODE_LOST, f"{case.name} did not come back to its head"))
 
 
 # First match wins.
 RULES: tuple[Rule, ...] = (
+    _of_another_pool,
     _drain_bookkeeping,
     _stopping,
+    _out_of_service,
     _leaving,
     _cluster_not_ready,
     _not_started,
+    _nobody_answers,
     _outdated,
     _alive,
-    _not_in_ray,
+    _ended,
+    _of_another_epoch,
+    _joining,
+    _missing,
 )
 
 
-def _fresh(case: Case, node: Node) -> NodeRecord:
-    return NodeRecord(case.pool.id.name, node.machine, case.pool.cluster.epoch, case.pool.shape, case.world.now)
+def _in_doubt(case: Case) -> tuple[NodeRecord, SlotSeen]:
+    """Return what the last rules judge by: a started node that its head does not list, as its machine sees it."""
+    assert case.record is not None, "rules before these answer for a node that is not started"
+    assert isinstance(case.slot, Present), "rules before these answer for a machine that does not"
+    return case.record, case.slot.seen
 
 
-def _start(case: Case, node: Node, because: Because) -> Action:
-    pool, spec, cluster = case.pool, case.pool.spec, case.pool.cluster_spec
-    assert spec is not None, "a node in the repo has a pool"
-    assert cluster is not None, "a ready cluster is desired"
-    assert pool.cluster.head is not None, "a ready cluster has a head"
-    effect = StartWorker(
-        cluster=pool.cluster.name,
-        node=node.name,
-        machine=node.machine,
-        epoch=pool.cluster.epoch,
-        ray_version=cluster.ray.version,
-        python=cluster.ray.python,
-        head=f"{pool.cluster.head.host}:{pool.cluster.head.gcs_port}",
-        gpus=spec.per_node.gpus,
-        cpus=spec.per_node.cpus,
-        memory_bytes=spec.per_node.memory,
-        labels=spec.labels,
-        env=spec.env,
-    )
-    return Action(pool.id, effect, because, case.set(_fresh(case, node)), Weight.NONE, _pace(case))
-
-
-def _stop(case: Case, record: NodeRecord, because: Because, weight: Weight = Weight.NONE) -> Action:
-    machine: Machine = record.machine
-    effect = StopSlot(case.pool.cluster.name, Role.WORKER.value, case.name, machine, NODE_STOP_GRACE)
-    before = case.set(replace(record, stopping=case.world.now))
-    return Action(case.pool.id, effect, because, before, weight, _pace(case))
-
-
-def _pace(case: Case) -> str:
-    return f"node:{case.key}"
+def _forget_absence(case: Case) -> tuple[Decision, ...] | None:
+    """Count a node's absence only while head and machine answer: after a cut network they return one by one."""
+    record = case.record
+    if record is None or record.missing_since is None:
+        return None
+    because = Because(Reason.MACHINE_UNREACHABLE, f"nobody can say at present whether {case.name} is missing")
+    return case.note(because, case.set(replace(record, missing_since=None)))
 
 
 def _machine_silent(case: Case, text: str) -> Because:

@@ -1,6 +1,7 @@
 """What people see of pools and their nodes."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.model.ids import ObjectId
@@ -10,7 +11,7 @@ from reconciler.model.plan import Because, Plan, Reason
 from reconciler.model.projection import FAULTS, Face, Story, conditions, describe, stories
 from reconciler.model.ray import RayNode
 from reconciler.model.status import Health, ObjectStatus
-from reconciler.model.views import busy_nodes, cluster_view, documents, ray_nodes
+from reconciler.model.views import cluster_view, documents, holders, ray_nodes
 from reconciler.model.world import World
 
 
@@ -19,12 +20,26 @@ def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
     told = stories(plan, "NodePool")
     desired = {i: d for i, d, _ in documents(world, "NodePool") if isinstance(d, NodePool)}
     kept = {ObjectId("NodePool", "", record.pool) for record in world.ledger.nodes.values()}
+    records: dict[str, dict[str, NodeRecord]] = {}
+    for key, record in world.ledger.nodes.items():
+        records.setdefault(record.pool, {})[key] = record
+    held = holders(world)
     for identity in sorted({*desired, *kept}):
-        yield _one(world, identity, desired.get(identity), told.get(identity))
+        seen = _Seen(world, records.get(identity.name, {}), held)
+        yield _one(seen, identity, desired.get(identity), told.get(identity))
 
 
-def _one(world: World, identity: ObjectId, document: NodePool | None, story: Story | None) -> ObjectStatus:
-    rows = list(_rows(world, identity, document, story))
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A pool's part of the ledger by key, and who holds which nodes."""
+
+    world: World
+    records: Mapping[str, NodeRecord]
+    held: Mapping[str, Mapping[str, str]]
+
+
+def _one(seen: _Seen, identity: ObjectId, document: NodePool | None, story: Story | None) -> ObjectStatus:
+    rows = list(_rows(seen, document, story))
     online = sum(1 for row in rows if row["state"] == "online")
     gpus = document.spec.per_node.gpus if document is not None else 0
     free = sum(1 for row in rows if row["state"] == "online" and row["job"] is None)
@@ -37,7 +52,7 @@ def _one(world: World, identity: ObjectId, document: NodePool | None, story: Sto
     ready = ("Ready", online == len(rows), "AllOnline" if online == len(rows) else "SomeMissing", text)
     state, health = _state(rows, document)
     face = Face(state, health, detail, conditions(ready), Because(Reason.AS_DESIRED, text))
-    return describe(world, identity, story, face)
+    return describe(seen.world, identity, story, face)
 
 
 def _state(rows: list[dict[str, Any]], document: NodePool | None) -> tuple[str, Health]:
@@ -53,24 +68,22 @@ def _state(rows: list[dict[str, Any]], document: NodePool | None) -> tuple[str, 
     return "Joining", Health.PROGRESSING
 
 
-def _rows(
-    world: World, identity: ObjectId, document: NodePool | None, story: Story | None
-) -> Iterator[dict[str, Any]]:
+def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterator[dict[str, Any]]:
     nodes: dict[str, Node] = {node.name: node for node in document.spec.nodes} if document is not None else {}
     drained = {drain.node for drain in document.spec.drain} if document is not None else set()
-    records = {k.partition("/")[2]: (k, r) for k, r in world.ledger.nodes.items() if r.pool == identity.name}
-    clusters = {key.partition("/")[0] for key, _ in records.values()}
+    records = {key.partition("/")[2]: record for key, record in seen.records.items()}
+    clusters = {key.partition("/")[0] for key in seen.records}
     if document is not None:
         clusters.add(document.spec.cluster)
     alive: dict[str, RayNode] = {}
     busy: dict[str, str] = {}
     for cluster in sorted(clusters):
-        seen = cluster_view(world, cluster).seen
-        alive.update(ray_nodes(seen) if seen is not None else {})
-        busy.update(busy_nodes(world, cluster))
+        head = cluster_view(seen.world, cluster).seen
+        alive.update(ray_nodes(head) if head is not None else {})
+        busy.update(seen.held.get(cluster, {}))
     parts: Mapping[str, Because] = story.parts if story is not None else {}
     for name in sorted({*nodes, *records}):
-        record = records[name][1] if name in records else None
+        record = records.get(name)
         because = parts.get(name)
         state = _node_state(record, alive.get(name), because, out=name in drained or name not in nodes)
         yield {

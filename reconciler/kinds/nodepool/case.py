@@ -1,0 +1,186 @@
+"""One node, everything about it side by side, for the rules that decide about it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from reconciler.model.cluster import ClusterSpec
+from reconciler.model.effect import DrainRayNode, StartWorker, StopSlot
+from reconciler.model.ids import ObjectId
+from reconciler.model.ledger import Change, DrainRecord, Failed, NodeRecord, Table, node_key
+from reconciler.model.moment import Moment
+from reconciler.model.nodepool import Drain, Node, NodePool, NodePoolSpec, shape_digest
+from reconciler.model.plan import Action, Because, Decision, Hold, Note, Weight
+from reconciler.model.ray import HeadAddress, RayNode
+from reconciler.model.sighting import Present, Sighting
+from reconciler.model.views import ClusterView, cluster_of, cluster_view, documents, holders, ray_nodes
+from reconciler.model.world import Role, SlotId, SlotSeen, World
+
+NODE_STOP_GRACE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What all nodes of one pool share in one pass. `spec` is None when it left the repo."""
+
+    id: ObjectId
+    spec: NodePoolSpec | None
+    shape: str
+    cluster: ClusterView
+    cluster_spec: ClusterSpec | None
+    alive: Mapping[str, RayNode]
+    busy: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A node in one pass. `node` is None when it left the repo."""
+
+    world: World
+    pool: Pool
+    name: str
+    node: Node | None
+    drain: Drain | None
+    record: NodeRecord | None
+    drained: DrainRecord | None
+
+    @property
+    def ray(self) -> RayNode | None:
+        """The living raylet of this node, None also while the head cannot say."""
+        return self.pool.alive.get(self.name)
+
+    @property
+    def slot(self) -> Sighting[SlotSeen] | None:
+        """What its machine says, None when nobody asked in this pass."""
+        return self.world.observed.slots.get(SlotId(self.pool.cluster.name, Role.WORKER, self.name))
+
+    @property
+    def answered(self) -> bool:
+        """Whether anybody could say something about the node: its head, or its machine."""
+        return self.ray is not None or isinstance(self.slot, Present)
+
+    @property
+    def key(self) -> str:
+        """The ledger key of this node."""
+        return node_key(self.pool.cluster.name, self.name)
+
+    @property
+    def pace(self) -> str:
+        """The target of everything done to this node."""
+        return f"node:{self.key}"
+
+    @property
+    def holder(self) -> str | None:
+        """The submission that occupies this node."""
+        return self.pool.busy.get(self.name)
+
+    def set(self, record: NodeRecord | None) -> tuple[Change, ...]:
+        """Return the ledger change that replaces this node's record."""
+        return (Change(Table.NODES, self.key, record),)
+
+    def hold(self, because: Because, until: Moment | None = None) -> tuple[Decision, ...]:
+        """Return one hold about this node."""
+        timer = until if until is not None and self.world.now.is_before(until) else None
+        return (Hold(self.pool.id, because, timer, self.name),)
+
+    def note(self, because: Because, changes: tuple[Change, ...]) -> tuple[Decision, ...]:
+        """Return one note about this node."""
+        return (Note(self.pool.id, because, changes),)
+
+    def fresh(self, node: Node) -> NodeRecord:
+        """Return the record of a start that begins now; failures with the same settings stay counted."""
+        failed = self.record.failed if self.record is not None else None
+        kept = failed if failed is not None and failed.digest == self.pool.shape else None
+        pool = self.pool
+        return NodeRecord(pool.id.name, node.machine, pool.cluster.epoch, pool.shape, self.world.now, failed=kept)
+
+    def failed_again(self, record: NodeRecord) -> NodeRecord:
+        """Return the record after one more start in vain."""
+        before = record.failed
+        count = before.count if before is not None and before.digest == record.digest else 0
+        return replace(record, failed=Failed(count + 1, self.world.now, record.digest))
+
+    def start(self, because: Because) -> tuple[Decision, ...]:
+        """Return the action that starts Ray on this node."""
+        node, pool, spec, cluster = self.node, self.pool, self.pool.spec, self.pool.cluster_spec
+        assert node is not None, "only a node in the repo is started"
+        assert spec is not None, "a node in the repo has a pool"
+        assert cluster is not None, "a ready cluster is desired"
+        assert pool.cluster.head is not None, "a ready cluster has a head"
+        effect = StartWorker(
+            cluster=pool.cluster.name,
+            node=node.name,
+            machine=node.machine,
+            epoch=pool.cluster.epoch,
+            ray_version=cluster.ray.version,
+            python=cluster.ray.python,
+            head=f"{pool.cluster.head.host}:{pool.cluster.head.gcs_port}",
+            gpus=spec.per_node.gpus,
+            cpus=spec.per_node.cpus,
+            memory_bytes=spec.per_node.memory,
+            labels=spec.labels,
+            env=spec.env,
+        )
+        return (Action(pool.id, effect, because, self.set(self.fresh(node)), Weight.NONE, self.pace),)
+
+    def stop(self, record: NodeRecord, because: Because, weight: Weight = Weight.NONE) -> tuple[Decision, ...]:
+        """Return the action that ends Ray on this node."""
+        effect = StopSlot(self.pool.cluster.name, Role.WORKER.value, self.name, record.machine, NODE_STOP_GRACE)
+        before = self.set(replace(record, stopping=self.world.now))
+        return (Action(self.pool.id, effect, because, before, weight, self.pace),)
+
+    def tell_ray(
+        self, head: HeadAddress, ray: RayNode, drain: Drain, because: Because, weight: Weight
+    ) -> tuple[Decision, ...]:
+        """Return the action that tells the head that this node leaves."""
+        told = self.drained or DrainRecord(self.pool.id.name, self.world.now)
+        change = Change(Table.DRAINS, self.key, replace(told, told_ray=True))
+        effect = DrainRayNode(head, self.name, ray.node_id, drain.reason)
+        return (Action(self.pool.id, effect, because, (change,), weight, self.pace),)
+
+
+def cases(world: World) -> Iterator[Case]:
+    """Return every node that is desired or remembered, pool by pool."""
+    remembered = _remembered(world)
+    held = holders(world)
+    for identity, document, _ in documents(world, "NodePool"):
+        assert isinstance(document, NodePool)
+        pool = _pool(world, identity, document.spec, document.spec.cluster, held)
+        yield from _nodes(world, pool, remembered.pop((identity.name, document.spec.cluster), set()))
+    for (pool_name, cluster), names in sorted(remembered.items()):
+        pool = _pool(world, ObjectId("NodePool", "", pool_name), None, cluster, held)
+        yield from _nodes(world, pool, names)
+
+
+def _remembered(world: World) -> dict[tuple[str, str], set[str]]:
+    """Return what the ledger holds, by pool and cluster: a pool may have moved from one cluster to another."""
+    names: dict[tuple[str, str], set[str]] = {}
+    pools = [(key, record.pool) for key, record in world.ledger.nodes.items()]
+    pools += [(key, record.pool) for key, record in world.ledger.drains.items()]
+    for key, pool in pools:
+        cluster, _, node = key.partition("/")
+        names.setdefault((pool, cluster), set()).add(node)
+    return names
+
+
+def _pool(
+    world: World,
+    identity: ObjectId,
+    spec: NodePoolSpec | None,
+    cluster: str,
+    held: Mapping[str, Mapping[str, str]],
+) -> Pool:
+    view = cluster_view(world, cluster)
+    desired = cluster_of(world, cluster)
+    alive = ray_nodes(view.seen) if view.seen is not None else {}
+    shape = shape_digest(spec) if spec is not None else ""
+    return Pool(identity, spec, shape, view, desired.spec if desired else None, alive, held.get(cluster, {}))
+
+
+def _nodes(world: World, pool: Pool, remembered: set[str]) -> Iterator[Case]:
+    nodes = {node.name: node for node in pool.spec.nodes} if pool.spec else {}
+    drains = {drain.node: drain for drain in pool.spec.drain} if pool.spec else {}
+    for name in sorted({*nodes, *remembered}):
+        key = node_key(pool.cluster.name, name)
+        record, drained = world.ledger.nodes.get(key), world.ledger.drains.get(key)
+        yield Case(world, pool, name, nodes.get(name), drains.get(name), record, drained)

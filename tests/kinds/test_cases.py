@@ -1,0 +1,33 @@
+"""Cases of deciding: what each kind makes of a world; and that no rule, reason or cause is without one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.kind import Kind
+from reconciler.kinds import ALL
+from tests.kinds.rules import all_rules, watch
+from tests.kinds.shorthand import cases_in, compared, told, world_of
+
+HERE = Path(__file__).parent
+CASES = [
+    pytest.param(kind, case, id=f"{kind.name} {name}")
+    for kind in ALL
+    for name, case in cases_in(HERE / kind.name.lower() / "cases")
+]
+
+
+@pytest.mark.parametrize(("kind", "case"), CASES)
+def test_a_world_leads_to_these_decisions(kind: Kind, case: Mapping[str, Any]) -> None:
+    compared(case, [told(decision) for decision in kind.plan(world_of(case))])
+
+
+def test_every_rule_has_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = all_rules()
+    answered = watch(monkeypatch)
+    for kind in ALL:
+        for _, case in cases_in(HERE / kind.name.lower() / "cases"):
+            list(kind.plan(world_of(case)))
+    assert not rules - answered, f"rules without a case: {sorted(rules - answered)}"
