@@ -71,7 +71,7 @@ class Page:
     def events(self) -> list[Mapping[str, Any]]:
         """Return the last events of the object, or of a machine's pool."""
         who = self.tree.pool_of(self.seen.id) if self.seen.id.kind == NODE else self.seen.id
-        return recent(self.tree.files, who, None, EVENTS)
+        return recent(self.tree.files, self.call.around.clock, who, EVENTS)
 
     def lines(self) -> Iterator[str]:
         """Return the page as text."""

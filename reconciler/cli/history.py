@@ -41,7 +41,7 @@ def run(call: Call) -> Exit:
     tree = call.status()
     call.warn_if_stale(tree)
     who = _who(tree, wanted(options.object)) if options.object else None
-    events = recent(tree.files, who, begin(call, options.since), options.limit)
+    events = recent(tree.files, call.around.clock, who, options.limit, begin(call, options.since))
     if not events and options.output == "table":
         call.screen.note("no events found")
     elif options.output == "json":

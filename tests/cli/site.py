@@ -214,7 +214,14 @@ def full(root: Path) -> Site:
 
 
 def event(at: str, who: str, kind: str, reason: str, message: str) -> dict[str, Any]:
-    return {"at": at, "object": who, "type": kind, "reason": reason, "message": message, "revision": "4f2c9d1a0b"}
+    return {
+        "at": at,
+        "object": who,
+        "type": kind,
+        "reason": reason,
+        "message": message,
+        "revision": "4f2c9d1a0b",
+    } | {"numbers": {}}
 
 
 def _documents() -> list[dict[str, Any]]:

@@ -215,11 +215,6 @@ def test_history_passes_over_lines_that_are_torn(site: Site) -> None:
     assert len(site.call("history", "--since", "1h", "-o", "jsonl").lines) == 1
 
 
-def test_history_is_read_in_blocks(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.cli.events.BLOCK", 7)
-    assert len(site.call("history", "-o", "jsonl").lines) == 5
-
-
 @pytest.mark.parametrize(
     "words", ["history --since soon", "history -n 0", "why", "describe a/b/c/d", "history job/../x"]
 )
