@@ -21,6 +21,7 @@ SSHD = "/usr/sbin/sshd"
 LOGIN = "root"
 # Starting sshd took 20 ms on a quiet machine; a busy one gets a lot more.
 START_LIMIT_SECONDS = 20.0
+LEFTOVER_AGE_SECONDS = 3600
 
 
 def missing() -> str:
@@ -154,6 +155,7 @@ def hosts(count: int, folder: Path, *, sshd_options: Sequence[str] = ()) -> Iter
     if why := missing():
         pytest.skip(why)
     Path("/run/sshd").mkdir(exist_ok=True)
+    _sweep()
     keygen(folder / "client")
     tag, net = f"{os.getpid() % 0xFFFFF:x}{random.randrange(256):02x}", _free_network()
     bridge, made = f"rb{tag}", Hosts([], folder)
@@ -187,6 +189,18 @@ def _host(tag: str, number: int, net: str, bridge: str, folder: Path) -> Host:
     _ip("-n", host.name, "link", "set", "lo", "up")
     _ip("-n", host.name, "route", "add", "default", "via", f"{net}.1")
     return host
+
+
+def _sweep() -> None:
+    """Remove what a killed run left: its process is gone, and it is too old to be of a run we cannot see."""
+    for space in Path("/run/netns").glob("rayops-*-*"):
+        _, tag, number = space.name.split("-")
+        with suppress(OSError):
+            is_old = time.time() - space.stat().st_mtime > LEFTOVER_AGE_SECONDS
+            if is_old and not Path(f"/proc/{int(tag[:-2], 16)}").exists():
+                subprocess.run(["ip", "netns", "del", space.name], check=False, capture_output=True)
+                for link in (f"rv{tag}{number}", f"rb{tag}"):
+                    subprocess.run(["ip", "link", "del", link], check=False, capture_output=True)
 
 
 def _free_network() -> str:
