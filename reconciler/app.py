@@ -31,6 +31,7 @@ from reconciler.record.history import History
 from reconciler.record.journal import LedgerFault
 from reconciler.record.leader import Leadership
 from reconciler.record.ledger import LedgerStore
+from reconciler.record.rebuild import Rebuilt, rebuild
 from reconciler.record.recorder import Recorder
 from reconciler.record.status import StatusWriter
 from reconciler.record.text import Redaction
@@ -342,3 +343,18 @@ def _desired_of(
     if isinstance(found, SourceProblem):
         raise Refused(f"{found.fault.value}: {found.message}")
     return Loader().load(found, source.read)
+
+
+def recover(settings: Settings, clock: Clock, *, adopt: bool) -> Rebuilt:
+    """Rebuild the ledger from what the world still shows, and with `adopt` put it in force.
+
+    Raises Refused while a daemon runs, and when the source gives no desired state to rebuild with.
+    """
+    with ExitStack() as stack:
+        here = ground(settings)
+        stack.enter_context(only_daemon(settings))
+        desired = _desired_of(settings, clock, None, None, stack)
+        rebuilt = rebuild(here.shared, desired, clock.now())
+        if adopt:
+            LedgerStore(here.state, here.shared, clock).adopt(rebuilt.ledger)
+        return rebuilt

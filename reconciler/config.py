@@ -78,7 +78,7 @@ class RaySettings:
 class DaemonSettings:
     """When the daemon looks again although nothing called it, and how it logs."""
 
-    resync: timedelta = timedelta(seconds=60)
+    resync: timedelta = timedelta(seconds=2)
     heartbeat: timedelta = timedelta(seconds=10)
     log: Literal["text", "json"] = "text"
 

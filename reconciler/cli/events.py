@@ -17,5 +17,7 @@ def recent(
 ) -> list[Mapping[str, Any]]:
     """Return at most `limit` events about one object, or about all, from `since` on; the newest come last."""
     found = History(files, clock).backwards(str(who) if who else None, since=since)
-    newest_first = [asdict(event) | {"at": event.at.isoformat()} for event in islice(found, limit)]
+    newest_first: list[Mapping[str, Any]] = [
+        asdict(event) | {"at": event.at.isoformat()} for event in islice(found, limit)
+    ]
     return newest_first[::-1]

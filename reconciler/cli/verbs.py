@@ -48,6 +48,7 @@ class Verb:
 
 READ = "Look"
 DRIVE = "Drive the loop"
+WRITE = "Write desired state"
 HELP = "Get help"
 
 VERBS = (
@@ -57,10 +58,21 @@ VERBS = (
     Verb("logs", READ, "show what a job printed", "reconciler.cli.logs", ("Job",)),
     Verb("history", READ, "show what happened", "reconciler.cli.history", ("*",)),
     Verb("wait", READ, "wait until something is true of an object", "reconciler.cli.wait", ("*",)),
+    Verb("init", WRITE, "make a desired-state repo from the template", "reconciler.cli.init"),
+    Verb("validate", WRITE, "check the files of a work tree", "reconciler.cli.check:VALIDATE"),
+    Verb("schema", WRITE, "print or write the JSON Schemas of the kinds", "reconciler.cli.check:SCHEMA"),
+    Verb("suspend", WRITE, "let RayOps leave an object alone", "reconciler.cli.change:SUSPEND", ("*",)),
+    Verb("resume", WRITE, "let RayOps look after it again", "reconciler.cli.change:RESUME", ("*",)),
+    Verb("stop", WRITE, "end a job and keep its file", "reconciler.cli.change:STOP", ("Job",)),
+    Verb("rerun", WRITE, "run a job once more", "reconciler.cli.change:RERUN", ("Job",)),
+    Verb("drain", WRITE, "take a node out of service", "reconciler.cli.change:DRAIN", ("Node",)),
+    Verb("undrain", WRITE, "put a node back into service", "reconciler.cli.change:UNDRAIN", ("Node",)),
+    Verb("approve", WRITE, "let a held plan pass", "reconciler.cli.change:APPROVE"),
     Verb("plan", DRIVE, "show what would happen and why; change nothing", "reconciler.cli.plan"),
     Verb("run", DRIVE, "be the daemon", "reconciler.cli.run:RUN"),
     Verb("once", DRIVE, "do one pass", "reconciler.cli.run:ONCE"),
     Verb("sync", DRIVE, "make the daemon look at its source now", "reconciler.cli.run:SYNC"),
+    Verb("recover", DRIVE, "rebuild a lost ledger from what the world shows", "reconciler.cli.recover"),
     Verb("completion", HELP, "print the completion script of a shell", "reconciler.cli.completion"),
     Verb("__complete", HELP, "answer a completion script", "reconciler.cli.complete"),
 )

@@ -17,6 +17,7 @@ from reconciler.model.world import World
 from reconciler.record.document import Overview
 from reconciler.record.history import History
 from reconciler.record.status import StatusWriter
+from reconciler.remote.files import FilesError
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +51,15 @@ class Recorder:
             extras = {path: value for kind in self._kinds for path, value in kind.extras(world).items()}
             self._write(documents, self._overview(world, plan, problem, trouble, extras))
         else:
-            self._write([], Overview(revision="", source=problem, read_only=trouble))
+            # Nothing is known of objects: what was written of them stays.
+            view = Overview(revision="", source=problem, read_only=trouble, extras=None)
+            self._complain("status", self._status.write([], (), view))
         if events:
             self._complain("history", self._history.append(events))
 
     def read_only(self, reason: str) -> None:
         """Say that the daemon acts on nothing, and why; what is written of objects stays as it was."""
-        self._complain("status", self._status.write([], (), Overview(revision="", read_only=reason)))
+        self._complain("status", self._status.write([], (), Overview(revision="", read_only=reason, extras=None)))
         events = list(self._troubles_told(None, reason, self._clock.now()))
         if events:
             self._complain("history", self._history.append(events))
@@ -67,9 +70,9 @@ class Recorder:
 
     def _write(self, documents: list[ObjectStatus], view: Overview) -> None:
         try:
-            gone = self._status.paths() - {each.path for each in documents} if documents else frozenset()
-        except OSError as error:
-            self._complain("status", str(error))
+            gone = self._status.paths() - {each.path for each in documents}
+        except FilesError as error:
+            self._complain("status", error.message)
             return
         self._complain("status", self._status.write(documents, sorted(gone), view))
 

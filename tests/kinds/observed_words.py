@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.model.ledger import Attempt, Ledger
+from reconciler.model.ledger import Attempt, JobState, Ledger
 from reconciler.model.ray import HeadSeen, RayJob, RayJobStatus, RayNode, RayNodeState
 from reconciler.model.sighting import Absent, Present, Sighting, Unreachable
 from reconciler.model.views import NODE_LABEL
@@ -45,7 +45,7 @@ def _head(cluster: str, words: Any, ledger: Ledger) -> Seen:
     words = {} if words == "answers" else words
     only(words, {"session", "version", "token", "nodes", "jobs", "asked", "ago"})
     record = ledger.clusters.get(cluster)
-    live = {key: a for key, a in _live(ledger).items() if a.cluster == cluster}
+    live = {key: a for key, a in {**_live(ledger), **_uncleaned(ledger)}.items() if a.cluster == cluster}
     nodes = words.get("nodes", {n: "alive" for n, r in _nodes(ledger, cluster).items() if r.joined is not None})
     told = {key: _status_of(a) for key, a in live.items() if a.submitted is not None}
     jobs = {
@@ -68,6 +68,8 @@ def _nodes(ledger: Ledger, cluster: str) -> dict[str, Any]:
 
 
 def _status_of(attempt: Attempt) -> str:
+    if attempt.ended is not None:
+        return "SUCCEEDED" if attempt.ended.state is JobState.SUCCEEDED else "FAILED"
     return "RUNNING" if attempt.running is not None else "PENDING"
 
 
@@ -132,6 +134,16 @@ def _live(ledger: Ledger) -> dict[str, Attempt]:
             who = object_id(key)
             live[f"{who.team}/{who.name}/{record.live.number}"] = record.live
     return live
+
+
+def _uncleaned(ledger: Ledger) -> dict[str, Attempt]:
+    """Return ended attempts that Ray may still have a record of."""
+    return {
+        f"{object_id(key).team}/{object_id(key).name}/{attempt.number}": attempt
+        for key, record in ledger.jobs.items()
+        for attempt in record.attempts
+        if attempt.ended is not None and not attempt.cleaned
+    }
 
 
 READERS: Mapping[str, Callable[[str, Any, Ledger], Seen]] = {

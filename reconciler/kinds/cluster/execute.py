@@ -53,8 +53,8 @@ def publish_head(doors: Doors, effect: PublishHead) -> Outcome:
             "issuedAt": doors.clock.now().wall.isoformat(timespec="seconds"),
         }
     )
-    document = canonical({"payload": payload.decode(), "signature": doors.signer.sign(payload)})
     try:
+        document = canonical({"payload": payload.decode(), "signature": doors.signer.sign(payload)})
         doors.shared.write(head_file(head.cluster), document)
         doors.shared.write(head_ip(head.cluster), f"{head.host}\n".encode())
     except FilesError as error:

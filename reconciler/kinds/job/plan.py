@@ -222,11 +222,23 @@ def _leftover(case: Case) -> tuple[Decision, ...] | None:
             return case.note(because, case.set(_cleaned(case.record, attempt)))
         if not case.cluster.ready:
             return case.hold(case.cluster.because) if case.job is None else None
-        because = Because(Reason.OBSERVED, f"attempt {attempt.number} is recorded; Ray may forget it")
-        assert case.cluster.head is not None, "a ready cluster has a head"
-        effect = DeleteRayRecord(case.cluster.head, attempt.submission_id)
-        return (Action(case.id, effect, because, (), Weight.NONE, f"attempt:{attempt.submission_id}"),)
+        return _forgotten_by_ray(case, case.cluster, attempt)
     return None
+
+
+def _forgotten_by_ray(case: Case, cluster: ClusterView, attempt: Attempt) -> tuple[Decision, ...]:
+    assert cluster.seen is not None, "a ready cluster was seen"
+    assert cluster.head is not None, "a ready cluster has a head"
+    ray = cluster.seen.jobs.get(attempt.submission_id)
+    if attempt.submission_id not in cluster.seen.asked or (ray is not None and not ray.status.ended):
+        # The runner's result is there a moment before Ray has seen it end.
+        return case.hold(Because(Reason.STOPPING, f"waiting for Ray to end attempt {attempt.number} as well"))
+    if ray is None:
+        because = Because(Reason.OBSERVED, f"Ray has forgotten attempt {attempt.number}")
+        return case.note(because, case.set(_cleaned(case.record, attempt)))
+    because = Because(Reason.OBSERVED, f"attempt {attempt.number} is recorded; Ray may forget it")
+    effect = DeleteRayRecord(cluster.head, attempt.submission_id)
+    return (Action(case.id, effect, because, (), Weight.NONE, f"attempt:{attempt.submission_id}"),)
 
 
 def _cleaned(record: JobRecord, gone: Attempt) -> JobRecord:
