@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/nonexistent",
@@ -26,6 +28,12 @@ ENVIRONMENT = {
     "GIT_AUTHOR_DATE": "1700000000 +0000",
     "GIT_COMMITTER_DATE": "1700000000 +0000",
 }
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skip a test, with the reason, where a program is not installed."""
+    missing = [program for program in programs if shutil.which(program, path=ENVIRONMENT["PATH"]) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 
 class GitRemote:

@@ -1,7 +1,5 @@
 """What every source promises, on the fake and on real Git by every way in."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
@@ -18,7 +16,7 @@ from reconciler.source.git_setup import GitSettings
 from reconciler.source.limits import Limits
 from reconciler.source.source import Source
 from tests.fakes.source import FakeSource, blob_id
-from tests.gitremote import GitRemote, http_server, make_certificate, sshd
+from tests.gitremote import GitRemote, http_server, make_certificate, needs, sshd
 
 LIMITS = Limits(files=50, file_bytes=4096)
 
@@ -130,17 +128,11 @@ def _directory(tmp_path: Path, stack: ExitStack) -> Pair:
     return source, world
 
 
-def _needs(*programs: str) -> pytest.MarkDecorator:
-    path = f"{os.defpath}:/usr/sbin:/usr/local/sbin:/sbin"
-    missing = [program for program in programs if shutil.which(program, path=path) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
-
-
 GIT_WAYS: list[object] = [
     pytest.param(_fake, id="fake"),
     pytest.param(_file, id="file"),
-    pytest.param(_ssh, id="ssh", marks=[pytest.mark.real, _needs("sshd", "ssh", "ssh-keygen")]),
-    pytest.param(_https, id="https", marks=[pytest.mark.real, _needs("openssl")]),
+    pytest.param(_ssh, id="ssh", marks=[pytest.mark.real, needs("sshd", "ssh", "ssh-keygen")]),
+    pytest.param(_https, id="https", marks=[pytest.mark.real, needs("openssl")]),
 ]
 
 

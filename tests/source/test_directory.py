@@ -227,6 +227,10 @@ def test_a_folder_swapped_for_a_link_is_not_followed(folder: Path, source: Direc
     (folder / "teams").rename(folder.parent / "old")
     (folder / "teams").symlink_to(outside)
     assert source.read(list(seen.files.values())) == {}
+    root = os.open(folder, os.O_RDONLY)
+    with pytest.raises(NotADirectoryError):
+        scan.read_at(root, "teams/a.yaml", 4096)
+    os.close(root)
 
 
 @pytest.mark.parametrize("marker", ["link", "fifo", "huge"])

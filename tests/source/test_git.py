@@ -1,6 +1,7 @@
 """Attacks and faults at the outermost surface: a real commit in a real remote, or the operator's settings."""
 
 import os
+import signal
 import socket
 import stat
 import threading
@@ -21,9 +22,11 @@ from reconciler.source.git_setup import GitSettings
 from reconciler.source.limits import Limits
 from reconciler.source.location import SourceConfigError
 from reconciler.source.mirror import MANY_PACKS
-from tests.gitremote import GitRemote, http_server, processes_with
+from tests.gitremote import GitRemote, http_server, needs, processes_with, sshd
 
 Open = Callable[..., GitSource]
+
+needs_sshd = needs("sshd", "ssh", "ssh-keygen")
 
 
 @pytest.fixture
@@ -556,6 +559,18 @@ def test_a_thousand_commits_leave_few_packs(tmp_path: Path, remote: GitRemote, o
     assert source.read(list(snapshot(source.at(first)).files.values()))
 
 
+def test_nothing_new_at_a_local_repository_starts_no_process(
+    remote: GitRemote, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote.commit({"a.yaml": b"1"})
+    source = opened()
+    good = snapshot(source.latest(None))
+    started: list[object] = []
+    monkeypatch.setattr(GitSource, "_launch", lambda *given: started.append(given))
+    assert source.latest(good.revision) is good
+    assert started == []
+
+
 def test_one_state_folder_has_one_user(opened: Open) -> None:
     opened()
     with pytest.raises(SourceConfigError, match="in use by another process"):
@@ -638,3 +653,73 @@ def test_differences_add_up_to_the_tree(
         stack.callback(whole.close)
         fresh = snapshot(whole.latest(None))
     assert (seen.files, seen.rejected) == (fresh.files, fresh.rejected)
+
+
+# Over ssh.
+
+
+def ssh_settings(port: int, key: Path, known_hosts: Path, remote: GitRemote) -> dict[str, object]:
+    return {"url": f"ssh://127.0.0.1:{port}{remote.folder}", "ssh_key": key, "known_hosts": known_hosts}
+
+
+@pytest.mark.real
+@needs_sshd
+def test_a_changed_host_key_is_refused(tmp_path: Path, remote: GitRemote, opened: Open) -> None:
+    remote.commit({"a.yaml": b"1"})
+    with sshd(tmp_path / "sshd") as (port, key, known_hosts):
+        known_hosts.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'sshd' / 'key.pub').read_text()}")
+        answer = problem(opened(**ssh_settings(port, key, known_hosts, remote)).latest(None))
+    assert answer.fault is SourceFault.REFUSED
+
+
+@pytest.mark.real
+@needs_sshd
+def test_a_key_that_the_host_does_not_know_is_refused(tmp_path: Path, remote: GitRemote, opened: Open) -> None:
+    remote.commit({"a.yaml": b"1"})
+    with sshd(tmp_path / "sshd") as (port, _, known_hosts):
+        answer = problem(opened(**ssh_settings(port, tmp_path / "sshd" / "host", known_hosts, remote)).latest(None))
+    assert answer.fault is SourceFault.REFUSED
+
+
+@pytest.mark.real
+@needs_sshd
+def test_a_host_that_hangs_is_left_in_time_and_found_again(tmp_path: Path, remote: GitRemote, opened: Open) -> None:
+    remote.commit({"a.yaml": b"1"})
+    limits = Limits(fetch=timedelta(seconds=1))
+    with sshd(tmp_path / "sshd") as (port, key, known_hosts):
+        source = opened(**ssh_settings(port, key, known_hosts, remote), limits=limits)
+        good = snapshot(source.latest(None))
+        sessions = frozen(tmp_path / "sshd")
+        try:
+            assert problem(source.latest(good.revision)).fault is SourceFault.UNREACHABLE
+            left = [line for line in processes_with(str(tmp_path / "state")) if "cat-file" not in line]
+            assert left == [], "neither git nor ssh nor the shared connection outlives the time-out"
+        finally:
+            for process in sessions:
+                os.kill(process, signal.SIGCONT)
+        assert source.latest(good.revision) is good
+
+
+def frozen(folder: Path) -> list[int]:
+    """Stop the sshd that was started in this folder with all its sessions; return them."""
+    server = int((folder / "pid").read_text())
+    found = [server]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    for process in found:
+        os.kill(process, signal.SIGSTOP)
+    return found
+
+
+def test_ssh_needs_a_key_and_known_hosts(opened: Open) -> None:
+    with pytest.raises(SourceConfigError, match="SSH key file and a known-hosts file"):
+        opened(url="git@host.example:x.git")
+
+
+@pytest.mark.parametrize(
+    "path", ["relative/key", "/with space/key", "/with%h/key", "/with\nline/key", '/with"/key']
+)
+def test_a_path_that_ssh_would_read_differently_is_refused(opened: Open, path: str) -> None:
+    with pytest.raises(SourceConfigError):
+        opened(url="git@host.example:x.git", ssh_key=Path(path), known_hosts=Path("/etc/known"))
