@@ -106,6 +106,11 @@ class Action:
         """The effect's name, as people read it."""
         return type(self.effect).__name__
 
+    @property
+    def part(self) -> str:
+        """The part of its target that it concerns: a node's name, or empty."""
+        return str(getattr(self.effect, "node", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Note:

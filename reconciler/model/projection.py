@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.model.ids import ObjectId
-from reconciler.model.plan import Action, Because, Plan, Reason
+from reconciler.model.plan import Because, Plan, Reason
 from reconciler.model.status import Condition, Health, ObjectStatus, Sync
 from reconciler.model.views import frozen_because
 from reconciler.model.world import World
@@ -63,16 +63,12 @@ def stories(plan: Plan, kind: str) -> dict[ObjectId, Story]:
     for action in plan.actions:
         if action.target.kind == kind:
             first.setdefault(action.target, (action.because, True))
-            parts.setdefault(action.target, {})[_part(action)] = action.because
+            parts.setdefault(action.target, {})[action.part] = action.because
     for hold in plan.holds:
         if hold.target.kind == kind:
             first.setdefault(hold.target, (hold.because, False))
             parts.setdefault(hold.target, {}).setdefault(hold.part, hold.because)
     return {target: Story(because, acts, parts.get(target, {})) for target, (because, acts) in first.items()}
-
-
-def _part(action: Action) -> str:
-    return str(getattr(action.effect, "node", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from reconciler.model.json import digest
 from reconciler.model.ledger import Change, Table
 from reconciler.model.plan import Action, Because, Decision, Held, Hold, Note, Reason, Weight
 from reconciler.model.site import Brakes, Site
-from reconciler.model.views import known_key, object_id, pool_of
+from reconciler.model.views import frozen_because, known_key, live_attempts, object_id, pool_of
 from reconciler.model.world import World
 
 
@@ -40,7 +40,7 @@ def brake(world: World, decisions: Iterable[Decision]) -> tuple[list[Decision], 
     spec = site.document.spec if site is not None and isinstance(site.document, Site) else None
     brakes = spec.brakes if spec is not None else Brakes()
     approved = {approval.plan for approval in spec.approvals} if spec is not None else set()
-    loads = [_removals(world, brakes), _stops(decisions, brakes), *_drains(world, decisions, brakes)]
+    loads = [_removals(world, brakes), _stops(world, decisions, brakes), *_drains(world, decisions, brakes)]
     held = [each for each in loads if len(each.what) > each.allowed and each.digest not in approved]
     stopped = {(target, each.weight): each for each in held for target in each.targets}
     braked = [_held_back(world, decision, stopped) for decision in decisions]
@@ -56,11 +56,16 @@ def _held_back(world: World, decision: Decision, stopped: dict[tuple[ObjectId, W
     if load is None and _leaves(world, decision) and not _released(world, decision.target):
         load = stopped.get((decision.target, Weight.REMOVES))
         if load is None:
-            return Hold(decision.target, _not_yet(world, decision.target))
+            return Hold(decision.target, _not_yet(world, decision.target), part=_part(decision))
     if load is None:
         return decision
     text = f"{load.text}; to let it pass, approve {load.digest}"
-    return Hold(decision.target, Because(Reason.HELD_BY_BRAKE, text, (("digest", load.digest),)))
+    because = Because(Reason.HELD_BY_BRAKE, text, (("digest", load.digest),))
+    return Hold(decision.target, because, part=_part(decision))
+
+
+def _part(decision: Action | Note) -> str:
+    return decision.part if isinstance(decision, Action) else ""
 
 
 def _not_yet(world: World, identity: ObjectId) -> Because:
@@ -104,19 +109,38 @@ def _removals(world: World, brakes: Brakes) -> _Load:
     leaving = _leaving(world)
     known = len(world.ledger.known)
     allowed = max(brakes.max_removals, known * brakes.max_removal_percent // 100)
-    if len(leaving) == known:
-        # An empty repo is never taken at its word.
+    if not any(object_id(key) in world.desired.objects for key in world.ledger.known):
+        # An empty repo is never taken at its word, nor the last step to one.
         allowed = 0
     text = f"{len(leaving)} of {known} objects left the repo and at most {allowed} go without approval"
     targets = tuple(object_id(key) for key in leaving)
     return _Load("removals", tuple(leaving), targets, Weight.REMOVES, allowed, text)
 
 
-def _stops(decisions: list[Decision], brakes: Brakes) -> _Load:
-    stops = sorted({d.target for d in decisions if isinstance(d, Action) and d.weight is Weight.STOPS})
+def _stops(world: World, decisions: list[Decision], brakes: Brakes) -> _Load:
+    decided = {d.target for d in decisions if isinstance(d, Action) and d.weight is Weight.STOPS}
+    stops = sorted(decided | set(_to_be_stopped(world)))
     text = f"{len(stops)} running jobs would be stopped at once and at most {brakes.max_stops} are without approval"
     what = tuple(str(target) for target in stops)
     return _Load("stops", what, tuple(stops), Weight.STOPS, brakes.max_stops, text)
+
+
+def _to_be_stopped(world: World) -> Iterator[ObjectId]:
+    """Return the running jobs that what the repo says now will stop, also those that cannot be looked at yet.
+
+    Weighing only what can be done at once would let a large stop pass bit by bit.
+    """
+    for identity, _, attempt in live_attempts(world):
+        if attempt.running is None or attempt.stop is not None:
+            continue
+        loaded = world.desired.objects.get(identity)
+        if loaded is None:
+            wanted = _released(world, identity)
+        else:
+            edited = loaded.digest != attempt.digest and not loaded.document.spec.stop
+            wanted = edited and frozen_because(world, identity) is None
+        if wanted:
+            yield identity
 
 
 def _drains(world: World, decisions: list[Decision], brakes: Brakes) -> Iterator[_Load]:

@@ -17,9 +17,12 @@ def moves(world: World) -> Iterator[Note]:
     """Return a note for every rename that leaves no doubt; a doubtful one is a removal and a new object."""
     gone: dict[tuple[str, str], list[ObjectId]] = defaultdict(list)
     for key in sorted(world.ledger.known):
-        identity = object_id(key)
-        if identity.kind in MOVABLE and identity not in world.desired.objects:
-            gone[(identity.kind, world.ledger.known[key].digest)].append(identity)
+        identity, known = object_id(key), world.ledger.known[key]
+        # One whose removal has begun is not the same any more; one that a broken file may describe has not left.
+        if identity in world.desired.objects or known.released or identity.team in world.desired.unsettled:
+            continue
+        if identity.kind in MOVABLE:
+            gone[(identity.kind, known.digest)].append(identity)
     if not gone:
         return
     came: dict[tuple[str, str], list[ObjectId]] = defaultdict(list)
@@ -37,5 +40,8 @@ def _move(world: World, old: ObjectId, new: ObjectId) -> Note:
     changes = [Change(Table.KNOWN, known_key(old), None), Change(Table.KNOWN, known_key(new), known)]
     if (record := world.ledger.job(old)) is not None:
         changes += [Change(Table.JOBS, str(old), None), Change(Table.JOBS, str(new), record)]
+        # Attempts count on from where they are; the old name keeps its number, so that no id is used again.
+        numbers = [world.ledger.numbers[key] for key in (str(old), str(new)) if key in world.ledger.numbers]
+        changes += [Change(Table.NUMBERS, str(new), max(numbers))] if numbers else []
     because = Because(Reason.RENAMED, f"was {old}; its spec is the same, so nothing is stopped or started")
     return Note(new, because, tuple(changes))

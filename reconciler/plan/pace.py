@@ -16,18 +16,19 @@ def paced(world: World, decisions: Iterable[Decision]) -> Iterator[Decision]:
 
 def _hold(world: World, action: Action) -> Hold | None:
     if action.pace in world.in_flight:
-        return Hold(action.target, Because(Reason.IN_FLIGHT, f"{action.pace} is being worked on"))
+        because = Because(Reason.IN_FLIGHT, f"{action.pace} is being worked on")
+        return Hold(action.target, because, part=action.part)
     backoff = world.ledger.backoffs.get(action.pace)
     loaded = world.desired.objects.get(action.target)
     if backoff is None or backoff.digest != (loaded.digest if loaded is not None else ""):
         return None
-    numbers = (("failures", backoff.failures),)
-    if backoff.until is None:
-        step = (
-            "edit it to try again" if backoff.kind is FailureKind.INVALID else "it is not tried again until edited"
-        )
-        return Hold(action.target, Because(Reason.BACKING_OFF, f"{backoff.message}; {step}", numbers))
-    if world.now.is_before(backoff.until):
-        text = f"{backoff.message}; tried again at {backoff.until.wall:%H:%M:%S} UTC"
-        return Hold(action.target, Because(Reason.BACKING_OFF, text, numbers), backoff.until)
-    return None
+    if backoff.until is not None and not world.now.is_before(backoff.until):
+        return None
+    if backoff.until is not None:
+        step = f"tried again at {backoff.until.wall:%H:%M:%S} UTC"
+    elif backoff.kind is FailureKind.INVALID:
+        step = "edit it to try again"
+    else:
+        step = "it is not tried again until edited"
+    because = Because(Reason.BACKING_OFF, f"{backoff.message}; {step}", (("failures", backoff.failures),))
+    return Hold(action.target, because, backoff.until, action.part)

@@ -43,11 +43,13 @@ def _known(world: World, spoken_for: set[ObjectId]) -> Iterator[Note]:
     for identity in sorted(world.desired.objects):
         digest = world.desired.objects[identity].digest
         known = world.ledger.known.get(known_key(identity))
-        if known is None or known.digest != digest:
+        # One that came back must be weighed again by the brakes before it goes the next time.
+        if known is None or known.digest != digest or known.released:
             since = known.since if known is not None else world.now
             fresh.append(Change(Table.KNOWN, known_key(identity), Known(digest, since)))
     if fresh:
-        because = Because(Reason.NEW, f"{len(fresh)} objects are new or edited", (("objects", len(fresh)),))
+        text = f"{len(fresh)} objects are new, edited or back"
+        because = Because(Reason.NEW, text, (("objects", len(fresh)),))
         yield Note(ObjectId("Site", "", "site"), because, tuple(fresh))
     for key in sorted(world.ledger.known):
         identity = object_id(key)
@@ -64,7 +66,7 @@ def _unfrozen(world: World, decisions: Iterable[Decision]) -> Iterator[Decision]
             if decision.target not in frozen:
                 frozen[decision.target] = frozen_because(world, decision.target)
             if (because := frozen[decision.target]) is not None:
-                yield Hold(decision.target, because)
+                yield Hold(decision.target, because, part=decision.part)
                 continue
         yield decision
 

@@ -31,7 +31,8 @@ def plan(world: World) -> Iterator[Decision]:
         if decisions is not None:
             yield from decisions
             continue
-        yield from _leftover(case) or ()
+        # Why it waits is the queue's to say, not that of an attempt that is over.
+        yield from (each for each in _leftover(case) or () if not isinstance(each, Hold))
         queue.append(waiting(case))
     yield from answers(world, queue)
 
