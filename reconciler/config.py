@@ -62,7 +62,7 @@ class MachineSettings:
     ssh_key: Path | None = None
     known_hosts: Path | None = None
     connect_timeout: timedelta = timedelta(seconds=5)
-    call_timeout: timedelta = timedelta(seconds=20)
+    call_timeout: timedelta = timedelta(seconds=60)
     parallel: int = 32
 
 

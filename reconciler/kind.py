@@ -39,7 +39,7 @@ class Site:
     shared_root: str
     program: str
     node_dir: str
-    call_timeout: timedelta = timedelta(seconds=20)
+    call_timeout: timedelta = timedelta(seconds=60)
     request_timeout: timedelta = timedelta(seconds=10)
 
 
@@ -83,6 +83,7 @@ class Look:
 
 
 Looks: TypeAlias = Callable[[World], Iterable[Look]]
+# A FilesError that it raises means that it did nothing.
 Do: TypeAlias = Callable[[Doors, Any], Outcome]
 Settle: TypeAlias = Callable[[Ledger, ObjectId, Any, Moment], tuple[Change, ...]]
 

@@ -177,7 +177,7 @@ def prepare() -> dict[str, str]:
 def play(values: dict[str, str]) -> None:
     """Show the loop: start, run, edit, delete, tear down."""
     say("a cluster and its nodes come up")
-    rayops("wait", "cluster/main", "--for=state=Ready", "--timeout", "90s")
+    rayops("wait", "cluster/main", "--for=state=Ready", "--appear", "--timeout", "90s")
     rayops("wait", "nodepool/gpu", "--for=state=Ready", "--timeout", "90s")
     rayops("get", "all")
 
@@ -187,7 +187,7 @@ def play(values: dict[str, str]) -> None:
     job.write_text(fill(JOB, epochs=3, **values))
     rayops("plan", "--tree", str(REPO))
     commit("Train on digits", {})
-    rayops("wait", "job/rl/digits", "--for=state=Succeeded", "--timeout", "90s")
+    rayops("wait", "job/rl/digits", "--for=state=Succeeded", "--appear", "--timeout", "90s")
     rayops("logs", "job/rl/digits")
 
     say("its status file")
@@ -203,12 +203,12 @@ def play(values: dict[str, str]) -> None:
 
     say("a deletion removes it")
     commit("Remove the job", {"teams/rl/jobs/digits.yaml": None})
-    rayops("wait", "job/rl/digits", "--for=delete", "--timeout", "60s")
+    rayops("wait", "job/rl/digits", "--for=deleted", "--timeout", "60s")
     rayops("get", "jobs", "-A")
 
     say("the cluster goes the same way")
     commit("Remove pool and cluster", {"nodepools/gpu.yaml": None, "clusters/main.yaml": None})
-    rayops("wait", "cluster/main", "--for=delete", "--timeout", "90s")
+    rayops("wait", "cluster/main", "--for=deleted", "--timeout", "90s")
     rayops("history", "--since", "10m")
 
 

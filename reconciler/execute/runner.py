@@ -8,8 +8,9 @@ from concurrent.futures import Executor
 from reconciler.kind import Do, Doors
 from reconciler.model.effect import Effect
 from reconciler.model.finished import Finished
-from reconciler.model.outcome import FailureKind, NotDone
+from reconciler.model.outcome import FailureKind, NotDone, Outcome
 from reconciler.model.plan import Action
+from reconciler.remote.files import FilesError
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,10 @@ class Runner:
 
     def _run(self, action: Action) -> None:
         try:
-            outcome = self._effects[type(action.effect)](self._doors, action.effect)
+            outcome: Outcome = self._effects[type(action.effect)](self._doors, action.effect)
+        except FilesError as error:
+            # Files are written before anything is sent, so that nothing has happened yet.
+            outcome = NotDone(error.kind, error.message)
         except Exception as error:
             log.exception("effect failed with a bug", extra={"target": str(action.target), "verb": action.verb})
             outcome = NotDone(FailureKind.BUG, f"{type(error).__name__} in {action.verb}; see the daemon's log")

@@ -38,6 +38,7 @@ class Task:
     head_file: Path
     allowed_signers: Path
     signer: str
+    checkpoints: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Claim:
     host: str
     boot: str
     runner: Process | None
+
+
+def link_checkpoints(folder: Path, target: Path) -> None:
+    """Make the job's checkpoint folder, which outlives this attempt, and show it in the job directory.
+
+    The daemon follows no links; this one is for people and programs on the machine.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (folder / "checkpoints").symlink_to(target)
 
 
 def read_task(folder: Path) -> Task:
@@ -71,7 +82,9 @@ def read_task(folder: Path) -> Task:
         head_file=Path(fields.path("headFile")),
         allowed_signers=Path(fields.path("allowedSigners")),
         signer=fields.name("signer"),
+        checkpoints=Path(fields.path("checkpoints")) if "checkpoints" in fields else None,
     )
+    fields.drop("checkpoints")
     fields.drop("workingDir")
     fields.drop("attemptLimitSeconds")
     fields.end()

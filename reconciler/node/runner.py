@@ -69,6 +69,8 @@ class Run:
     def run(self) -> Result:
         """Run the program to its end, or to the end of its bounds."""
         try:
+            if self._task.checkpoints is not None:
+                attempt.link_checkpoints(self._folder, self._task.checkpoints)
             child = self._spawn()
         except OSError as error:
             return _not_started(f"{error.filename or 'the program'}: {error.strerror}")

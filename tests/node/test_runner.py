@@ -59,6 +59,16 @@ def test_a_program_gets_its_arguments_unchanged_and_its_environment(job: Job) ->
     assert job.log == f"{hostile!a} $HOME /usr True\n"
 
 
+def test_checkpoints_outlive_the_attempt_and_are_shown_in_its_directory(job: Job) -> None:
+    target = job.folder.parent / "users/alice/checkpoints/rl/ppo"
+    assert (
+        job.run(["sh", "-c", "echo 1 > checkpoints/step-1"], workingDir=str(job.folder), checkpoints=str(target))
+        == 0
+    )
+    assert (target / "step-1").read_text() == "1\n"
+    assert (job.folder / "checkpoints").readlink() == target
+
+
 def test_output_goes_to_the_log_and_to_ray(job: Job) -> None:
     job.write(sh("echo out; echo err >&2"))
     runner = job.start(subprocess.PIPE)

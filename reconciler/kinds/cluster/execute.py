@@ -4,8 +4,7 @@ from reconciler.kind import Doors
 from reconciler.model.effect import PublishHead, StartHead, StopSlot, WithdrawHead
 from reconciler.model.json import canonical
 from reconciler.model.layout import head_file, head_ip
-from reconciler.model.outcome import Done, NotDone, Outcome
-from reconciler.remote.files import FilesError
+from reconciler.model.outcome import Done, Outcome
 
 
 def start_head(doors: Doors, effect: StartHead) -> Outcome:
@@ -53,20 +52,14 @@ def publish_head(doors: Doors, effect: PublishHead) -> Outcome:
             "issuedAt": doors.clock.now().wall.isoformat(timespec="seconds"),
         }
     )
-    try:
-        document = canonical({"payload": payload.decode(), "signature": doors.signer.sign(payload)})
-        doors.shared.write(head_file(head.cluster), document)
-        doors.shared.write(head_ip(head.cluster), f"{head.host}\n".encode())
-    except FilesError as error:
-        return NotDone(error.kind, error.message)
+    document = canonical({"payload": payload.decode(), "signature": doors.signer.sign(payload)})
+    doors.shared.write(head_file(head.cluster), document)
+    doors.shared.write(head_ip(head.cluster), f"{head.host}\n".encode())
     return Done()
 
 
 def withdraw_head(doors: Doors, effect: WithdrawHead) -> Outcome:
     """Remove the head file of a cluster that is gone."""
-    try:
-        doors.shared.remove(head_ip(effect.cluster))
-        doors.shared.remove(head_file(effect.cluster))
-    except FilesError as error:
-        return NotDone(error.kind, error.message)
+    doors.shared.remove(head_ip(effect.cluster))
+    doors.shared.remove(head_file(effect.cluster))
     return Done()

@@ -6,10 +6,9 @@ from reconciler.kind import Doors
 from reconciler.model.effect import BurnClaim, DeleteRayRecord, StopAttempt, SubmitAttempt, SweepAttempt
 from reconciler.model.json import canonical
 from reconciler.model.layout import ALLOWED_SIGNERS, SIGNER, head_file, job_dir
-from reconciler.model.outcome import Done, NotDone, Outcome
+from reconciler.model.outcome import Done, Outcome
 from reconciler.model.ray import Submission
 from reconciler.model.views import NODE_LABEL
-from reconciler.remote.files import FilesError
 
 # Ray kills what still runs this long after a stop; the runner needs a moment after the job's own grace to write
 # its result.
@@ -22,10 +21,7 @@ def submit_attempt(doors: Doors, effect: SubmitAttempt) -> Outcome:
     """Write the job directory, then hand the attempt to Ray; both may be repeated with the same result."""
     folder = job_dir(effect.submission_id)
     entrypoint = _entrypoint(doors, effect)
-    try:
-        _write_directory(doors, effect, folder, entrypoint)
-    except FilesError as error:
-        return NotDone(error.kind, error.message)
+    _write_directory(doors, effect, folder, entrypoint)
     submission = Submission(
         submission_id=effect.submission_id,
         entrypoint=entrypoint,
@@ -64,7 +60,8 @@ def _write_directory(doors: Doors, effect: SubmitAttempt, folder: str, entrypoin
         "cluster": effect.head.cluster,
         "epoch": effect.epoch,
         "argv": list(effect.argv),
-        "workingDir": f"{root}/{effect.working_dir}" if effect.working_dir is not None else None,
+        "workingDir": f"{root}/{effect.working_dir}" if effect.working_dir is not None else absolute,
+        "checkpoints": f"{root}/{effect.checkpoints}",
         "env": env,
         "graceSeconds": int(effect.grace.total_seconds()),
         "attemptLimitSeconds": int(effect.limit.total_seconds()) if effect.limit is not None else None,
@@ -98,10 +95,7 @@ def sweep_attempt(doors: Doors, effect: SweepAttempt) -> Outcome:
 def burn_claim(doors: Doors, effect: BurnClaim) -> Outcome:
     """Take a claim that nobody has taken; if somebody was faster, the next look shows it."""
     claim = canonical({"submissionId": effect.submission_id, "burnt": True})
-    try:
-        doors.shared.create(f"{job_dir(effect.submission_id)}/claim.json", claim)
-    except FilesError as error:
-        return NotDone(error.kind, error.message)
+    doors.shared.create(f"{job_dir(effect.submission_id)}/claim.json", claim)
     return Done()
 
 
