@@ -15,7 +15,7 @@ from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
 from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState, StopCause, node_key
 from reconciler.model.nodepool import NodePool
-from reconciler.model.plan import Action, Because, Decision, Note, Reason, Weight
+from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
 from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id
 from reconciler.model.world import World
 from reconciler.queue.placement import Placement, Waiting
