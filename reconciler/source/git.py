@@ -15,6 +15,7 @@ from reconciler.clock import Clock
 from reconciler.model.snapshot import Snapshot, SourceFault, SourceProblem
 from reconciler.source import git_setup, peek
 from reconciler.source.child import GONE, Bounds, finish
+from reconciler.source.git_config import OPTIONS
 from reconciler.source.git_setup import GitSettings
 from reconciler.source.lane import Hung, Lane
 from reconciler.source.listing import Listing
@@ -231,7 +232,7 @@ class GitSource:
 
     def _launch(self, git_dir: Path, arguments: Sequence[str], stdin: int) -> Popen[bytes]:
         environment = [f"{name}={value}" for name, value in self._environment.items()]
-        options = [part for option in git_setup.OPTIONS for part in ("-c", option)]
+        options = [part for option in OPTIONS for part in ("-c", option)]
         # GitPython adds to the inherited environment and cannot take away from it: `env -i` begins an empty one.
         command = ["env", "-i", *environment, f"GIT_DIR={git_dir}", "git", *options, *arguments]
         started = Git("/").execute(command, istream=stdin, as_process=True, shell=False, start_new_session=True)

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.source.git_config import configuration
 from reconciler.source.limits import Limits
 from reconciler.source.location import (
     Location,
@@ -19,41 +20,6 @@ from reconciler.source.location import (
 
 # Nothing is inherited from the daemon's environment: LD_*, GIT_* and SSH_* variables run programs or move files.
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# What git's check of fetched objects refuses for the sake of those who check out, run submodules or print authors.
-# We do none of it, leave such names out ourselves (tree.py, entries.py), and read only trees, blobs and parents. As
-# an error any of these, once in the history, would hold up the whole site until somebody rewrites it.
-_HARMLESS = (
-    "gitmodulesBlob gitmodulesLarge gitmodulesMissing gitmodulesName gitmodulesParse gitmodulesPath",
-    "gitmodulesSymlink gitmodulesUpdate gitmodulesUrl",
-    "gitattributesBlob gitattributesLarge gitattributesLineLength gitattributesMissing",
-    "hasDot hasDotdot hasDotgit fullPathname badFilemode zeroPaddedFilemode",
-    "badDate badDateOverflow badEmail badName badTimezone missingEmail missingNameBeforeEmail",
-    "missingSpaceBeforeDate missingSpaceBeforeEmail multipleAuthors nulInCommit zeroPaddedDate",
-)
-
-# On the command line, since it outranks every configuration file.
-OPTIONS = (
-    "core.hooksPath=/dev/null",  # a reference-transaction hook runs at every update of a reference
-    "core.fsmonitor=false",  # the value may be a program
-    "core.sshCommand=",
-    "credential.helper=",  # an empty value clears the list: no helper ever sees the token
-    "fetch.fsckObjects=true",
-    "transfer.fsckObjects=true",
-    *(f"fetch.fsck.{name}=ignore" for group in _HARMLESS for name in group.split()),
-    "fetch.unpackLimit=1",  # index-pack streams to the disk; unpack-objects keeps every object in memory
-    "transfer.bundleURI=false",
-    "fetch.recurseSubmodules=false",
-    "submodule.recurse=false",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "core.bigFileThreshold=4m",  # larger blobs are streamed, so that one blob cannot take the memory
-    "pack.threads=1",
-    "http.followRedirects=false",  # a redirect would carry the token to another host
-    "http.lowSpeedLimit=100",
-    "http.lowSpeedTime=30",
-    "protocol.version=2",
-)
 
 # What ssh's configuration file takes literally: no quotes, no spaces, no % and no ~ expansion.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@,-]*")
@@ -135,8 +101,7 @@ def surroundings(settings: GitSettings, location: Location, sockets: Path) -> di
         "GIT_SSH_COMMAND": "false",
         "GIT_ASKPASS": "false",
     }
-    # A configuration file, because the upload-pack child of a local remote sees neither -c nor GIT_CONFIG_COUNT.
-    write_private(state / "gitconfig", _git_config(location))
+    write_private(state / "gitconfig", configuration(location))
     if settings.ssh_key is not None and settings.known_hosts is not None:
         write_private(state / "ssh_config", _ssh_config(settings.ssh_key, settings.known_hosts, sockets))
         environment["GIT_SSH_COMMAND"] = shlex.join(("ssh", "-F", str(state / "ssh_config")))
@@ -181,14 +146,6 @@ def exposed(secret: Path) -> str:
     if stat.S_IMODE(seen.st_mode) & 0o077:
         return f"{secret} can be read by others (mode {stat.S_IMODE(seen.st_mode):04o}); run chmod 600 on it"
     return ""
-
-
-def _git_config(location: Location) -> str:
-    if location.folder is None:
-        return ""
-    # Git refuses another user's repository; the operator has named this one on purpose, and no other.
-    quoted = str(location.folder).replace("\\", "\\\\").replace('"', '\\"')
-    return f'[safe]\n\tdirectory = "{quoted}"\n\tdirectory = "{quoted}/.git"\n'
 
 
 def _ssh_config(key: Path, known_hosts: Path, sockets: Path) -> str:

@@ -266,7 +266,7 @@ def test_another_users_repository_is_read_because_it_was_named(
         os.chown(path, 1, 1)
     snapshot(opened().latest(None))
     allowed = (tmp_path / "state" / "gitconfig").read_text()
-    assert [line.split()[-1] for line in allowed.splitlines() if "=" in line] == [
+    assert [line.split()[-1] for line in allowed.splitlines() if "directory =" in line] == [
         f'"{remote.folder}"',
         f'"{remote.folder}/.git"',
     ]
