@@ -67,10 +67,11 @@ class Call:
         raise Ended(Exit.USAGE, "no shared directory is known (give --config FILE with [paths] shared)")
 
     def warn_if_stale(self, tree: StatusTree) -> bool:
-        """Say so on stderr when the status is too old to be believed, and return whether it is."""
+        """Say on stderr what is wrong with the whole site; return whether status is too old to be believed."""
         stale = tree.stale(self.now)
-        if stale:
-            self.screen.note(f"warning: {stale}")
+        for trouble in (stale, *tree.troubles()):
+            if trouble:
+                self.screen.note(f"warning: {trouble}")
         return bool(stale)
 
     def _places(self) -> Places:

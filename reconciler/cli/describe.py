@@ -12,7 +12,7 @@ from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.form import as_json, as_yaml
 from reconciler.cli.history import cells
 from reconciler.cli.logfile import log_of
-from reconciler.cli.names import JOB, NODE, wanted
+from reconciler.cli.names import JOB, NODE, SITE, wanted
 from reconciler.cli.seen import Seen, rows_of, table_of, texts_of
 from reconciler.cli.status import StatusTree
 from reconciler.cli.text import age, clean, clock_time, moment, plain, span
@@ -29,7 +29,7 @@ EXAMPLES = """\
 """
 
 # Shown in a form of their own.
-_OWN_FORM = {"attempts", "needs", "nodes", "queue", "dependsOn", "limits"}
+_OWN_FORM = {"held", "attempts", "needs", "nodes", "queue", "dependsOn", "limits"}
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -81,6 +81,8 @@ class Page:
                 yield f"  {label:<11} {clean(text)}".rstrip()
         sections = (
             ("Nodes", ("NAME", "STATE", "GPUS", "JOB", "SINCE", "REASON"), self._nodes()),
+            ("Broken files", ("FILE", "FIELD", "MESSAGE"), self._broken()),
+            ("Held", ("BRAKE", "DIGEST", "MESSAGE"), self._held()),
             ("Conditions", ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), self._conditions()),
             ("Attempts", ("#", "STATE", "NODES", "SUBMITTED", "RAN", "EXIT", "WHY"), self._attempts()),
             ("States", ("AT", "STATE", "REASON"), self._states()),
@@ -125,6 +127,20 @@ class Page:
             ]
             for row in rows_of(self.seen.detail.get("nodes"))
         ]
+
+    def _summary(self, part: str) -> list[Mapping[str, Any]]:
+        """Return a part of the summary of the site, on the site's page only."""
+        return rows_of(self.tree.other("summary.json").get(part)) if self.seen.id.kind == SITE else []
+
+    def _broken(self) -> list[list[str]]:
+        return [
+            [f"{row.get('path')}:{row.get('line')}:{row.get('column')}", _one(row.get("field")), _mistake(row)]
+            for row in self._summary("errors")
+        ]
+
+    def _held(self) -> list[list[str]]:
+        rows = self._summary("held")
+        return [[_one(row.get(key)) for key in ("brake", "digest", "message")] for row in rows]
 
     def _age(self, row: Mapping[str, Any]) -> str:
         return age(row.get("since", row.get("lastTransitionTime")), self.call.now)
@@ -174,6 +190,10 @@ class Page:
         except Ended as end:
             last = end.message.encode()
         yield from ("  " + line for line in plain(last.decode(errors="replace")).rstrip("\n").split("\n"))
+
+
+def _mistake(row: Mapping[str, Any]) -> str:
+    return f"{row.get('message')} ({row['hint']})" if row.get("hint") else _one(row.get("message"))
 
 
 def _limit(value: Any) -> Any:

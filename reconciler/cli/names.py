@@ -7,13 +7,14 @@ from reconciler.cli.exit import Ended, Exit
 from reconciler.config import nearest
 from reconciler.model.ids import NAME_PATTERN, ObjectId
 
+SITE = "Site"
 JOB = "Job"
 POOL = "NodePool"
 NODE = "Node"  # no document of its own: its pool tells about it
 
 # The order in which `get all` shows them.
 KINDS = {
-    "Site": ("site", "sites"),
+    SITE: ("site", "sites"),
     "Team": ("team", "teams"),
     "User": ("user", "users"),
     "Cluster": ("cluster", "clusters", "cl"),

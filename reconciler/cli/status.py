@@ -103,6 +103,17 @@ class StatusTree:
             return f"this is {span(silence)} old: the daemon is silent (is `rayops run` alive?)"
         return ""
 
+    def troubles(self) -> list[str]:
+        """Return what keeps the daemon from following its source, or from acting at all."""
+        summary = self.other("summary.json")
+        read_only, source = table_of(summary.get("readOnly")), table_of(summary.get("source"))
+        errors = rows_of(summary.get("errors"))
+        return [
+            *([f"the daemon touches nothing: {read_only.get('reason')}"] if read_only else []),
+            *([f"the source cannot be followed: {source.get('message')}"] if source else []),
+            *([f"broken files in the source: {len(errors)} (see `rayops describe site`)"] if errors else []),
+        ]
+
     def other(self, path: str) -> Mapping[str, Any]:
         """Return a document that belongs to no object, or an empty one."""
         try:

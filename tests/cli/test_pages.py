@@ -137,6 +137,29 @@ def test_a_described_object_is_json_with_its_events(site: Site) -> None:
     assert [entry["reason"] for entry in page["events"]] == ["BehindOthers"]
 
 
+def test_troubles_of_the_whole_site_are_told_first_and_described_on_its_page(site: Site) -> None:
+    error = {
+        "path": "teams/rl/x.yaml",
+        "line": 3,
+        "column": 5,
+        "field": "spec.pool",
+        "message": "no such",
+        "hint": "h20?",
+    }
+    held = {"brake": "removals", "digest": "ab" * 32, "message": "11 removals", "what": [], "targets": []}
+    summary = {"readOnly": {"reason": "the ledger is torn"}, "source": {"message": "force push"}}
+    site.write("summary.json", summary | {"errors": [error], "held": [held]})
+    said = site.call("describe", "site/site")
+    assert said.err.splitlines() == [
+        "warning: the daemon touches nothing: the ledger is torn",
+        "warning: the source cannot be followed: force push",
+        "warning: broken files in the source: 1 (see `rayops describe site`)",
+    ]
+    assert "  teams/rl/x.yaml:3:5  spec.pool  no such (h20?)" in said.lines
+    assert f"  removals  {'ab' * 32}  11 removals" in said.lines
+    assert "Broken files" not in site.call("describe", "rl/old").out
+
+
 @pytest.mark.parametrize("who", WHY)
 def test_why_answers_like_this(site: Site, who: str) -> None:
     said = site.call("why", who)
