@@ -39,8 +39,9 @@ compdef _rayops rayops
 """
 _FISH = """\
 function __rayops_complete
-    set -l words (commandline -opc) (commandline -ct)
-    $words[1] __complete -- $words[2..-1] 2>/dev/null
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    $words[1] __complete -- $words[2..-1] "$current" 2>/dev/null
 end
 complete -c rayops -f -a '(__rayops_complete)'
 """

@@ -195,10 +195,10 @@ def test_what_cannot_be_shown_is_said(site: Site, words: str, code: Exit, messag
 
 @pytest.mark.parametrize("submission", ["../../secret", "/etc", "", ".", "a/b", "A" * 10, "x" * 200, 7, None])
 def test_a_status_file_cannot_lead_elsewhere(site: Site, submission: object) -> None:
-    (site.root / "secret").mkdir()
     site.put(job("evil", "Running", detail={"attempts": [{"number": 1, "submissionId": submission}]}))
     said = site.call("logs", "rl/evil")
     assert (said.code, said.out) == (Exit.NOT_FOUND, "")
+    assert said.err == "attempt 1: the status names no job directory\n"
 
 
 @pytest.mark.parametrize("place", ["logs/driver.log", "logs", "."])
