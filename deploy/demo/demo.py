@@ -5,6 +5,7 @@ each. It ends what it started and removes what it made; `--keep` leaves the file
 """
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -197,8 +198,7 @@ def play(values: dict[str, str]) -> None:
 
     say("an edit runs it again, from its last checkpoint")
     commit("Train for longer", {"teams/rl/jobs/digits.yaml": fill(JOB, epochs=5, **values)})
-    rayops("wait", "job/rl/digits", "--for=state=Running", "--timeout", "60s")
-    rayops("wait", "job/rl/digits", "--for=state=Succeeded", "--timeout", "90s")
+    rayops("wait", "job/rl/digits", "--for=state=Succeeded", "--spec", str(job), "--timeout", "90s")
     rayops("logs", "job/rl/digits")
 
     say("a deletion removes it")
@@ -242,13 +242,32 @@ def main() -> int:
 
 
 def stop(daemon: "subprocess.Popen[bytes]") -> None:
-    """End the daemon, and the slots that it has not ended itself, by their recorded processes."""
+    """End the daemon, and what Ray it has not ended itself."""
     daemon.send_signal(signal.SIGTERM)
     try:
         daemon.wait(timeout=20)
     except subprocess.TimeoutExpired:
         os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait()
+    for slot in sorted((DEMO / "node").glob("*/*/*-*")):
+        stop_slot(slot)
+
+
+def stop_slot(slot: Path) -> None:
+    """Let the gate end a head or worker that is left, by its recorded processes."""
+    site = json.loads((SHARED / ".rayops/site.json").read_text())
+    program = next((SHARED / ".rayops/bin").iterdir())
+    role, _, node = slot.name.partition("-")
+    request = {
+        "protocol": 1,
+        "verb": "stop",
+        "site": site["site"],
+        "term": site["term"],
+        "nodeDir": str(DEMO / "node"),
+        "args": {"cluster": slot.parent.name, "role": role, "node": node, "graceSeconds": 0},
+    }
+    gate = [sys.executable, "-I", str(program), "gate"]
+    subprocess.run(gate, input=json.dumps(request), text=True, check=False, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
@@ -23,6 +24,7 @@ EXAMPLES = """\
   rayops wait job/rl/ppo --for=state=Succeeded --timeout 10m
   rayops wait cluster/main --for=condition=Ready
   rayops wait job/rl/ppo --for=deleted
+  rayops wait job/rl/ppo --for=state=Succeeded --appear --spec teams/rl/jobs/ppo.yaml
 """
 
 _GOAL = re.compile(r"(?P<field>[a-z]+)=(?P<word>\w+)(?:=(?P<status>True|False|Unknown))?", re.ASCII)
@@ -54,6 +56,9 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--timeout", default="", metavar="LENGTH", help="give up after 90s, 15m, 2h (never)")
     parser.add_argument("--appear", action="store_true", help="wait also until there is such an object")
     parser.add_argument(
+        "--spec", type=Path, metavar="FILE", help="count only what is said of the object as FILE describes it"
+    )
+    parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="a line per change as JSON"
     )
 
@@ -66,23 +71,61 @@ def run(call: Call) -> Exit:
         limit = read_duration(call.options.timeout) if call.options.timeout else None
     except ValueError as error:
         raise Ended(Exit.USAGE, f"--timeout {call.options.timeout}: {error}") from error
-    began = call.around.clock.now()
-    tree, told, before = call.status(), "", None
+    began, digest = call.around.clock.now(), _digest(call.options.spec)
+    told, before = "", None
     while True:
-        if stale := tree.stale(call.now):
-            raise Ended(Exit.UNREACHABLE, f"{named}: nobody can say: {stale}")
-        seen = tree.read(before.id) if before else _first(call, tree, named, goal)
+        seen = _look(call, named, goal, before)
         told = _tell(call, seen, told)
-        if goal.met(seen) and (seen or before):
-            return Exit.DONE
-        if why := goal.hopeless(seen, was_there=before is not None):
-            raise Ended(Exit.NO, f"{before.id if before else named}: {goal.text} cannot come true: {why}")
+        if _counts(seen, digest):
+            if goal.met(seen) and (seen or before):
+                return Exit.DONE
+            if why := goal.hopeless(seen, was_there=before is not None):
+                raise Ended(Exit.NO, f"{before.id if before else named}: {goal.text} cannot come true: {why}")
         before = seen or before
         left = PACE if limit is None else limit - call.around.clock.now().since(began)
         if left <= timedelta():
             raise Ended(Exit.TIMED_OUT, f"{named}: not {goal.text} after {call.options.timeout}")
         if not call.pause(min(PACE, left)):
             return Exit.INTERRUPTED
+
+
+def _look(call: Call, named: Wanted, goal: Goal, before: Seen | None) -> Seen | None:
+    """Return the object as its status says; before there is any status, nobody can say, unless it may appear."""
+    try:
+        tree = _fresh(call, named)
+        return tree.read(before.id) if before else tree.find(named)
+    except Ended as end:
+        not_yet = {Exit.NOT_FOUND, Exit.UNREACHABLE} if before is None else set()
+        if end.code in not_yet and call.options.appear and not goal.deletion:
+            return None
+        raise
+
+
+def _fresh(call: Call, named: Wanted) -> StatusTree:
+    tree = call.status()
+    if stale := tree.stale(call.now):
+        raise Ended(Exit.UNREACHABLE, f"{named}: nobody can say: {stale}")
+    return tree
+
+
+def _digest(file: Path | None) -> str:
+    """Return the digest of what a file describes, or nothing without a file."""
+    if file is None:
+        return ""
+    from reconciler.desired.parse import Parsed, parse
+
+    try:
+        found = parse(str(file), file.read_bytes())
+    except OSError as error:
+        raise Ended(Exit.USAGE, f"{file}: cannot be read: {error.strerror}") from error
+    if not isinstance(found, Parsed):
+        raise Ended(Exit.USAGE, "\n".join(map(str, found)))
+    return found.digest
+
+
+def _counts(seen: Seen | None, digest: str) -> bool:
+    """Say whether a status speaks of the wanted spec, and not of the one before an edit."""
+    return not digest or seen is None or seen.table_of("observed").get("specDigest") == digest
 
 
 def goal_of(text: str) -> Goal:
@@ -97,15 +140,6 @@ def goal_of(text: str) -> Goal:
     if field == "condition":
         return Goal(f"{word}={status}", lambda seen: seen is not None and (word, status) in _conditions(seen))
     return Goal(text, lambda seen: seen is not None and seen.word(field) == word)
-
-
-def _first(call: Call, tree: StatusTree, named: Wanted, goal: Goal) -> Seen | None:
-    try:
-        return tree.find(named)
-    except Ended as end:
-        if end.code is Exit.NOT_FOUND and call.options.appear and not goal.deletion:
-            return None
-        raise
 
 
 def _conditions(seen: Seen) -> set[tuple[str, str]]:

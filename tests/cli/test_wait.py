@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.exit import Exit
+from reconciler.desired.parse import Parsed, parse
 from tests.cli.site import Clock, Said, Site, ago, full, job, status
 
 
@@ -142,3 +143,45 @@ def test_wrong_words_end_with_usage(site: Site, words: str, message: str) -> Non
     said = waited(site, *words.split())
     assert (said.code, said.out) == (Exit.USAGE, "")
     assert message in said.err
+
+
+SPEC = """\
+apiVersion: rayops/v1
+kind: Job
+metadata: {name: sft-3, team: rl}
+spec: {user: alice, pool: h20, workload: {type: command, argv: [make, train]}}
+"""
+
+
+def test_a_success_of_the_spec_before_an_edit_does_not_count(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "sft-3.yaml"
+    file.write_text(SPEC)
+    parsed = parse(str(file), SPEC.encode())
+    assert isinstance(parsed, Parsed)
+    told = {"observed": {"revision": "4f2c9d1a0b", "specDigest": parsed.digest, "asOf": ago(minutes=5)}}
+    site.put(job("sft-3", "Succeeded", message="of the old spec"))
+    script = [nothing, becomes(site, "Running", **told), becomes(site, "Succeeded", **told)]
+    said = waited(site, "rl/sft-3", "--for=state=Succeeded", "--spec", str(file), script=script)
+    assert said.code == Exit.DONE
+    assert [line.split("  ", 2)[2] for line in said.lines] == [
+        "Succeeded: of the old spec",
+        "Running: it is Running",
+        "Succeeded: it is Succeeded",
+    ]
+
+
+def test_a_file_that_is_not_right_cannot_be_waited_for(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "sft-3.yaml"
+    file.write_text(SPEC.replace("pool", "pol"))
+    said = waited(site, "rl/sft-3", "--for=state=Succeeded", "--spec", str(file))
+    assert said.code == Exit.USAGE
+    assert "sft-3.yaml:4:" in said.err
+
+
+def test_an_object_may_appear_together_with_the_status_directory(tmp_path: Path) -> None:
+    site = Site(tmp_path / "later")
+    site.status.rmdir()
+    (site.root / "jobs").rmdir()
+    script = [nothing, lambda: (full(site.root), None)[1]]
+    said = site.call("wait", "job/rl/sft-3", "--for=state=Queued", "--appear", clock=Clock(script=script))
+    assert said.code == Exit.DONE
