@@ -11,7 +11,7 @@ from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.form import as_json_line
 from reconciler.cli.names import ENDED, JOB, Wanted, wanted
-from reconciler.cli.seen import Seen
+from reconciler.cli.seen import Seen, table_of
 from reconciler.cli.status import StatusTree
 from reconciler.cli.text import clean, clock_time
 from reconciler.config import nearest
@@ -125,7 +125,7 @@ def _digest(file: Path | None) -> str:
 
 def _counts(seen: Seen | None, digest: str) -> bool:
     """Say whether a status speaks of the wanted spec, and not of the one before an edit."""
-    return not digest or seen is None or seen.table_of("observed").get("specDigest") == digest
+    return not digest or seen is None or table_of(seen.document.get("observed")).get("specDigest") == digest
 
 
 def goal_of(text: str) -> Goal:
