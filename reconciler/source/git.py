@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -42,12 +43,14 @@ class GitSource:
         self._clock = clock
         checked = git_setup.check(settings)
         self._location, self._branch, self._sub_path = checked.location, checked.branch, checked.sub_path
-        self._lock = _take_lock(git_setup.private_folder(settings.state))
-        # A socket's path has at most 107 bytes, so that it cannot live below the state folder.
-        self._sockets = Path(tempfile.mkdtemp(prefix="rayops-"))
-        self._environment = git_setup.surroundings(settings, self._location, self._sockets)
         self._lane = Lane(clock)
-        self._mirror = self._open_mirror()
+        with ExitStack() as taken:
+            taken.callback(os.close, _take_lock(git_setup.private_folder(settings.state)))
+            # A socket's path has at most 107 bytes, so that it cannot live below the state folder.
+            self._sockets = Path(taken.enter_context(tempfile.TemporaryDirectory(prefix="rayops-")))
+            self._environment = git_setup.surroundings(settings, self._location, self._sockets)
+            self._mirror = self._open_mirror()
+            self._taken = taken.pop_all()
         self._damaged = not self._mirror.exists()
         self._failed_rebuilds = 0
         self._passes_to_wait = 0
@@ -88,14 +91,10 @@ class GitSource:
 
     def close(self) -> None:
         """End child processes, the shared SSH connection and the hold on the state folder."""
-        if self._lock < 0:
-            return
         self._mirror.close()
         self._lane.close()
         self._hang_up()
-        shutil.rmtree(self._sockets, ignore_errors=True)
-        os.close(self._lock)
-        self._lock = -1
+        self._taken.close()
 
     def _newest(self, applied: str | None, accepted: frozenset[str]) -> Snapshot | SourceProblem:
         problem = self._follow()
@@ -241,7 +240,7 @@ class GitSource:
         return process
 
     def _hang_up(self) -> None:
-        for socket in self._sockets.iterdir():
+        for socket in self._sockets.glob("*"):
             leave = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={socket}", "-O", "exit", "none"]
             plain = {"PATH": git_setup.PROGRAM_PATH}
             master = Popen(leave, env=plain, stdout=PIPE, stderr=PIPE, start_new_session=True)

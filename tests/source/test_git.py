@@ -559,6 +559,13 @@ def test_a_thousand_commits_leave_few_packs(tmp_path: Path, remote: GitRemote, o
     assert source.read(list(snapshot(source.at(first)).files.values()))
 
 
+def test_closing_twice_is_closing_once(opened: Open) -> None:
+    source = opened()
+    source.close()
+    source.close()
+    opened()
+
+
 def test_nothing_new_at_a_local_repository_starts_no_process(
     remote: GitRemote, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
