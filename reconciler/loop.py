@@ -84,6 +84,8 @@ class Stages:
     kinds: tuple[Kind, ...]
     leadership: Leadership
     tuning: Tuning
+    # Revisions that an operator accepted although they do not follow the applied one.
+    accepted: Callable[[], frozenset[str]] = frozenset
 
 
 class Loop:
@@ -162,7 +164,7 @@ class Loop:
         memory, meta = self._memory, self._ledger.meta
         if memory.desired is not None and not self._source_is_due():
             return memory.desired
-        latest = self._stages.source.latest(meta.applied, frozenset(meta.accepted))
+        latest = self._stages.source.latest(meta.applied, self._stages.accepted())
         memory.problem = latest if isinstance(latest, SourceProblem) else None
         if isinstance(latest, SourceProblem) and memory.snapshot is None and meta.applied is not None:
             # After a restart the remote may be gone; what was in force is still in our own mirror.

@@ -1,6 +1,7 @@
-"""`rayops run`, `once` and `sync`: the daemon, one pass of it, and a nudge to look at the source at once."""
+"""`rayops run`, `once`, `sync` and `accept`: the daemon, one pass of it, and an operator's word to it."""
 
 import os
+import re
 import signal
 from argparse import ArgumentParser
 
@@ -85,4 +86,29 @@ class Sync:
         return Exit.DONE
 
 
-RUN, ONCE, SYNC = Run(), Once(), Sync()
+class Accept:
+    """An operator's word on a rewritten history."""
+
+    EXAMPLES = "  rayops accept 4f2c9d1a0b7e5c3d2f1a0b9c8d7e6f5a4b3c2d1e\n"
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add the options."""
+        parser.add_argument("revision", metavar="REVISION", help="the whole commit id that the status names")
+
+    def run(self, call: Call) -> Exit:
+        """Let the daemon apply a revision that does not follow the applied one, such as after a force push."""
+        from reconciler.app import accept, daemon_pid
+
+        revision = call.options.revision
+        if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision):
+            raise Ended(Exit.USAGE, "give the whole commit id; `rayops get site -o json` and the status name it")
+        settings = settings_of(call)
+        accept(settings, revision)
+        pid = daemon_pid(settings)
+        if pid is not None:
+            os.kill(pid, signal.SIGUSR1)
+        call.screen.note(f"{revision} may be applied now")
+        return Exit.DONE
+
+
+RUN, ONCE, SYNC, ACCEPT = Run(), Once(), Sync(), Accept()

@@ -72,6 +72,7 @@ VERBS = (
     Verb("run", DRIVE, "be the daemon", "reconciler.cli.run:RUN"),
     Verb("once", DRIVE, "do one pass", "reconciler.cli.run:ONCE"),
     Verb("sync", DRIVE, "make the daemon look at its source now", "reconciler.cli.run:SYNC"),
+    Verb("accept", DRIVE, "let a rewritten history be applied", "reconciler.cli.run:ACCEPT"),
     Verb("recover", DRIVE, "rebuild a lost ledger from what the world shows", "reconciler.cli.recover"),
     Verb("completion", HELP, "print the completion script of a shell", "reconciler.cli.completion"),
     Verb("__complete", HELP, "answer a completion script", "reconciler.cli.complete"),

@@ -52,7 +52,6 @@ class Meta:
     site: str
     term: int = 0
     applied: str | None = None
-    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

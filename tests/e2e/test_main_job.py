@@ -116,6 +116,15 @@ def test_a_force_push_is_held_and_what_runs_goes_on(site: Installation) -> None:
     site.rayops("sync")
 
 
+def test_an_operator_may_accept_a_rewritten_history(site: Installation) -> None:
+    site.commit("Add", site.job("doomed", "true", more="  suspend: true\n"))
+    site.until("job/rl/doomed", "Suspended")
+    site.git("reset", "--quiet", "--hard", "HEAD~1")
+    site.git("commit", "--quiet", "--allow-empty", "--message", "Rewritten")
+    site.rayops("accept", site.git("rev-parse", "HEAD").strip())
+    site.until_gone("job/rl/doomed")
+
+
 def test_a_killed_daemon_loses_nothing_and_repeats_nothing(site: Installation) -> None:
     site.commit("Add", site.job("survivor", "sleep 6; echo survived"))
     site.until("job/rl/survivor", "Running")

@@ -1,0 +1,144 @@
+"""Be the daemon, or one pass of it: the leader of a site."""
+
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from reconciler import logs
+from reconciler.app.parts import ReadOnly, accepted, doors, ground, only_daemon, publish_program, source_of
+from reconciler.clock import Clock
+from reconciler.config import Settings
+from reconciler.daemon import Timers, Wakeups, listen, run
+from reconciler.desired.load import Loader
+from reconciler.execute.runner import Runner
+from reconciler.kinds import ALL
+from reconciler.loop import Loop, PassReport, Stages
+from reconciler.model.ledger import META_KEY, Change, Table
+from reconciler.observe.collect import Collector
+from reconciler.record.history import History
+from reconciler.record.journal import LedgerFault
+from reconciler.record.leader import Leadership
+from reconciler.record.ledger import LedgerStore
+from reconciler.record.recorder import Recorder
+from reconciler.record.status import StatusWriter
+from reconciler.record.text import Redaction
+from reconciler.source.watch import Watch, references_of
+
+log = logging.getLogger(__name__)
+
+# How long one pass waits for looks: what takes longer is used by the next one.
+PATIENCE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A loop with what keeps it company."""
+
+    loop: Loop
+    recorder: Recorder
+
+
+@contextmanager
+def running(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction) -> Iterator[Running]:
+    """Build everything that a pass needs, as the leader of the site; close it at the end.
+
+    Raises Refused when another daemon runs here, and ReadOnly when the ledger must not be used.
+    """
+    with ExitStack() as stack:
+        here = ground(settings)
+        stack.enter_context(only_daemon(settings))
+        status = StatusWriter(here.status, clock, redaction)
+        recorder = Recorder(status, History(here.status, clock, redaction), ALL, clock)
+        store = LedgerStore(here.state, here.shared, clock)
+        ledger = store.open()
+        if isinstance(ledger, LedgerFault):
+            recorder.read_only(str(ledger))
+            recorder.beat(0, os.getpid(), "")
+            raise ReadOnly(str(ledger))
+        leadership = Leadership(here.shared, clock, f"{os.uname().nodename}:{os.getpid()}")
+        term = leadership.take(ledger.meta.term)
+        ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
+        store.anchor()
+        publish_program(settings, here)
+        pool = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="rayops")
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        through = doors(settings, here, ledger, clock, redaction, stack)
+        source = source_of(settings, clock, settings.paths.state / "mirror")
+        stack.callback(source.close)
+        effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
+        stages = Stages(
+            clock=clock,
+            source=source,
+            loader=Loader(here.state),
+            store=store,
+            collector=Collector(through, clock, pool, PATIENCE, wakeups.wake),
+            runner=Runner(through, effects, pool, wakeups.wake),
+            recorder=recorder,
+            kinds=ALL,
+            leadership=leadership,
+            accepted=lambda: accepted(here.state),
+            tuning=settings.tuning,
+        )
+        yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder)
+
+
+def run_daemon(settings: Settings, clock: Clock, level: str) -> None:
+    """Be the daemon until a signal asks it to stop; without a usable ledger, say so and wait for one."""
+    wakeups, redaction = Wakeups(), Redaction()
+    logs.start(settings.daemon.log, level, redaction)
+    with ExitStack() as stack:
+        listen(wakeups, stack)
+        while not wakeups.stopping:
+            try:
+                _lead(settings, clock, wakeups, redaction)
+            except ReadOnly as trouble:
+                log.warning("read-only", extra={"reason": str(trouble)})
+                wakeups.event.clear()
+                clock.wait(wakeups.event, settings.daemon.heartbeat)
+
+
+def _lead(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction) -> None:
+    with running(settings, clock, wakeups, redaction) as live, Timers() as timers:
+        timers.every(settings.source.poll, wakeups.wake_for_source)
+        timers.every(settings.daemon.resync, wakeups.wake)
+        timers.every(settings.daemon.heartbeat, lambda: _beat(live))
+        watch = _watch(settings, wakeups)
+        log.info("leading", extra={"term": live.loop.term, "site": live.loop.site})
+        try:
+            run(live.loop, wakeups, clock)
+        finally:
+            watch.close()
+
+
+def _watch(settings: Settings, wakeups: Wakeups) -> Watch:
+    """Watch a source on a local disk, so that a change is seen at once; the poll stays what can be relied on."""
+    source = settings.source
+    folder = source.directory or references_of(Path((source.url or "").removeprefix("file://")))
+    watch = Watch(folder, wakeups.wake_for_source)
+    if reason := watch.start():
+        log.info("source not watched", extra={"reason": reason})
+    return watch
+
+
+def _beat(live: Running) -> None:
+    world = live.loop.world
+    live.recorder.beat(live.loop.passes, os.getpid(), world.desired.revision if world is not None else "")
+
+
+def run_once(settings: Settings, clock: Clock, level: str) -> PassReport:
+    """Do one pass, and wait for what it began."""
+    wakeups, redaction = Wakeups(), Redaction()
+    logs.start(settings.daemon.log, level, redaction)
+    with running(settings, clock, wakeups, redaction) as live:
+        report = live.loop.once()
+        while live.loop.busy:
+            clock.wait(wakeups.event, timedelta(seconds=1))
+            wakeups.event.clear()
+            live.loop.finish()
+        _beat(live)
+        return report

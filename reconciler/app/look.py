@@ -1,0 +1,84 @@
+"""Look at a site without leading it: plan, and rebuild a lost ledger."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconciler.app.parts import ReadOnly, Refused, doors, ground, only_daemon, source_of
+from reconciler.clock import Clock
+from reconciler.config import Settings
+from reconciler.desired.load import Loader
+from reconciler.kinds import ALL
+from reconciler.loop import settled_plan
+from reconciler.model.desired import Desired
+from reconciler.model.plan import Plan
+from reconciler.model.snapshot import SourceProblem
+from reconciler.model.world import Observed, World
+from reconciler.observe.collect import Collector
+from reconciler.record.journal import LedgerFault
+from reconciler.record.ledger import LedgerStore
+from reconciler.record.rebuild import Rebuilt, rebuild
+from reconciler.record.text import Redaction
+from reconciler.source.directory import DirectorySource
+from reconciler.source.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the daemon would do about a revision, against the live world; nothing was changed to find out."""
+
+    world: World
+    plan: Plan
+
+
+def preview(settings: Settings, clock: Clock, tree: Path | None, revision: str | None) -> Preview:
+    """Plan a work tree, a revision, or the newest one; raises Refused when there is nothing to plan with."""
+    with ExitStack() as stack:
+        here = ground(settings)
+        ledger = LedgerStore(here.state, here.shared, clock).look()
+        if isinstance(ledger, LedgerFault):
+            raise ReadOnly(str(ledger))
+        desired = _desired_of(settings, clock, tree, revision, stack)
+        pool = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="rayops")
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        through = doors(settings, here, ledger, clock, Redaction(), stack)
+        collector = Collector(through, clock, pool, settings.machines.call_timeout)
+        world = World(desired, Observed(), ledger, clock.now(), settings.tuning)
+        for kind in ALL:
+            world = replace(world, observed=collector.observe(world, kind.looks))
+        for kind in ALL:
+            world = replace(world, observed=collector.observe(world, kind.looks_then))
+        plan, _ = settled_plan(world, ALL)
+        return Preview(world, plan)
+
+
+def _desired_of(
+    settings: Settings, clock: Clock, tree: Path | None, revision: str | None, stack: ExitStack
+) -> Desired:
+    if tree is not None:
+        source: Source = DirectorySource(tree.resolve(), clock)
+    else:
+        # The daemon holds its own mirror; planning has one beside it.
+        source = source_of(settings, clock, settings.paths.state / "plan-mirror")
+    stack.callback(source.close)
+    newest = source.latest(None)
+    found = source.at(revision) if revision is not None else newest
+    if isinstance(found, SourceProblem):
+        raise Refused(f"{found.fault.value}: {found.message}")
+    return Loader().load(found, source.read)
+
+
+def recover(settings: Settings, clock: Clock, *, adopt: bool) -> Rebuilt:
+    """Rebuild the ledger from what the world still shows, and with `adopt` put it in force.
+
+    Raises Refused while a daemon runs, and when the source gives no desired state to rebuild with.
+    """
+    with ExitStack() as stack:
+        here = ground(settings)
+        stack.enter_context(only_daemon(settings))
+        desired = _desired_of(settings, clock, None, None, stack)
+        rebuilt = rebuild(here.shared, desired, clock.now())
+        if adopt:
+            LedgerStore(here.state, here.shared, clock).adopt(rebuilt.ledger)
+        return rebuilt

@@ -1,0 +1,191 @@
+"""The parts of an installation: its directories, its lock, its source and its doors."""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.clock import Clock
+from reconciler.config import MachineSettings, Settings
+from reconciler.kind import Doors, Site
+from reconciler.model import layout
+from reconciler.model.ledger import Ledger
+from reconciler.record.text import Redaction
+from reconciler.remote.command import GateCommand
+from reconciler.remote.disk import DiskFiles
+from reconciler.remote.files import Files
+from reconciler.remote.gate import Gate
+from reconciler.remote.local import LocalGate
+from reconciler.remote.program import build
+from reconciler.remote.ray_client import RayClient
+from reconciler.remote.signer import SshKeygenSigner
+from reconciler.remote.ssh import SshAccess, SshGate
+from reconciler.remote.tokens import Tokens
+from reconciler.source.directory import DirectorySource
+from reconciler.source.git import GitSource
+from reconciler.source.git_setup import GitSettings
+from reconciler.source.limits import Limits
+from reconciler.source.source import Source
+
+
+class Refused(Exception):
+    """The daemon may not run here now; says why and what to do."""
+
+
+class ReadOnly(Refused):
+    """The ledger must not be used: nothing may be decided, and what runs runs on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The directories of an installation."""
+
+    state: Files
+    shared: Files
+    status: Files
+
+
+def ground(settings: Settings) -> Ground:
+    """Open the directories; the state and status ones are made, the shared one must be there."""
+    paths = settings.paths
+    paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shared = DiskFiles(paths.shared)
+    paths.status.mkdir(parents=True, exist_ok=True)
+    return Ground(DiskFiles(paths.state, folder_mode=0o700), shared, DiskFiles(paths.status))
+
+
+@contextmanager
+def only_daemon(settings: Settings) -> Iterator[None]:
+    """Hold the lock of the state directory: two daemons on one machine never share a ledger."""
+    path = settings.paths.state / "daemon.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            raise Refused(f"another daemon (pid {pid}) uses {settings.paths.state}; stop it first") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def daemon_pid(settings: Settings) -> int | None:
+    """Return the process that holds the state directory's lock, None when nobody does."""
+    path = settings.paths.state / "daemon.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.pread(descriptor, 32, 0) or b"0") or None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+ACCEPTED = "accepted"
+
+
+def accepted(state: Files) -> frozenset[str]:
+    """Return the revisions that an operator accepted although they do not follow the applied one."""
+    return frozenset(state.list(ACCEPTED))
+
+
+def accept(settings: Settings, revision: str) -> None:
+    """Let the daemon apply a revision that does not follow the applied one."""
+    ground(settings).state.write(f"{ACCEPTED}/{revision}", b"")
+
+
+def source_of(settings: Settings, clock: Clock, mirror: Path) -> Source:
+    """Return the configured source of desired state, with its mirror in `mirror`."""
+    source = settings.source
+    limits = Limits(files=source.max_files, fetch=source.timeout)
+    if source.directory is not None:
+        return DirectorySource(source.directory / source.path, clock, limits=limits)
+    assert source.url is not None, "settings name one source"
+    mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return GitSource(
+        GitSettings(
+            url=source.url,
+            state=mirror,
+            branch=source.branch,
+            sub_path=source.path,
+            ssh_key=source.ssh_key,
+            known_hosts=source.known_hosts,
+            token_file=source.token_file,
+            allow_http=source.allow_http,
+            limits=limits,
+        ),
+        clock,
+    )
+
+
+def _gate(machines: MachineSettings, program: str, clock: Clock) -> Gate:
+    command = GateCommand(program, machines.python)
+    if machines.transport == "local":
+        return LocalGate(command, clock)
+    if machines.ssh_key is None or machines.known_hosts is None:
+        raise Refused('[machines] needs ssh_key and known_hosts for the ssh transport, or transport = "local"')
+    access = SshAccess(
+        machines.ssh_key, machines.known_hosts, connect=machines.connect_timeout, parallel=machines.parallel
+    )
+    return SshGate(command, access, clock)
+
+
+def _signer(settings: Settings) -> SshKeygenSigner:
+    return SshKeygenSigner(settings.paths.state / "keys" / "head_ed25519")
+
+
+def doors(
+    settings: Settings, ground: Ground, ledger: Ledger, clock: Clock, redaction: Redaction, stack: ExitStack
+) -> Doors:
+    """Return the doors of this installation; they close with the stack."""
+    program = build()
+    path = layout.program(program.digest12)
+    shared_root = settings.paths.shared.resolve()
+    gate = _gate(settings.machines, f"{shared_root}/{path}", clock)
+    stack.callback(gate.close)
+    tokens = Tokens(ground.state)
+
+    def token(cluster: str) -> str:
+        secret = tokens.of(cluster).reveal()
+        redaction.add(secret)
+        return secret
+
+    interpreters = settings.ray.interpreters
+    ray = RayClient(
+        clock,
+        token,
+        lambda cluster: interpreters.get(cluster, sys.executable),
+    )
+    stack.callback(ray.close)
+    site = Site(
+        id=ledger.meta.site,
+        term=ledger.meta.term,
+        shared_root=str(shared_root),
+        program=f"{shared_root}/{path}",
+        node_dir=settings.machines.node_dir,
+        call_timeout=settings.machines.call_timeout,
+        request_timeout=settings.ray.request_timeout,
+    )
+    return Doors(gate, ray, ground.shared, _signer(settings), tokens, clock, site)
+
+
+def publish_program(settings: Settings, ground: Ground) -> None:
+    """Put the node program and the key that head files are signed with where machines find them."""
+    (settings.paths.state / "keys").mkdir(mode=0o700, exist_ok=True)
+    program = build()
+    path = layout.program(program.digest12)
+    if ground.shared.read(path, limit=len(program.data) + 1) != program.data:
+        ground.shared.write(path, program.data)
+    signers = _signer(settings).allowed_signers().encode()
+    if ground.shared.read(layout.ALLOWED_SIGNERS) != signers:
+        ground.shared.write(layout.ALLOWED_SIGNERS, signers)
