@@ -7,9 +7,9 @@ from typing import Any
 from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.form import as_json_line
-from reconciler.cli.get import Listing, View
 from reconciler.cli.seen import Seen
 from reconciler.cli.text import clock_time
+from reconciler.cli.view import Listing, View
 from reconciler.model.ids import ObjectId
 
 # People do not see more; a status directory on a share is not asked more often.
