@@ -19,6 +19,9 @@ MAX_OBJECTS = 50_000
 # Enough to keep the source busy, few enough that contents of a first load do not pile up in memory.
 READ_AT_ONCE = 500
 
+# In place of a content id, for an entry that the source does not hand out: a link, a submodule, a huge file.
+_REFUSED = "refused: "
+
 Read = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
@@ -66,19 +69,30 @@ class Loader:
         changed = [
             path for path, content in files.items() if self._judged.get(path) != content and is_document(path)
         ]
-        removed = [path for seen in (self._judged, self._broken) for path in seen if path not in files]
+        refused = {path: why for path, why in snapshot.rejected.items() if self._is_news(path, _REFUSED + why)}
+        there = files.keys() | snapshot.rejected.keys()
+        removed = [path for seen in (self._judged, self._broken) for path in seen if path not in there]
         if len(self._judged) + len(changed) > self._max_objects and self._is_too_large(files):
             return self._refuse(snapshot)
-        if not changed and not removed and self._is_settled:
+        if not changed and not removed and not refused and self._is_settled:
             self._desired = replace(self._desired, revision=snapshot.revision)
             return self._desired
         touched = self._lingering
         with _no_collection():
             for path in removed:
                 touched |= self._forget(path)
+            for path, why in refused.items():
+                error = FileError(path, 1, 1, "", why, "put a regular file in its place")
+                touched |= self._judge(path, _REFUSED + why, (error,))
             for path, found in self._look(sorted(changed), files, read):
                 touched |= self._judge(path, files[path], found)
             return self._settle(snapshot.revision, touched)
+
+    def _is_news(self, path: str, refusal: str) -> bool:
+        """Say whether a refused entry stands, as of now, where a document is or was: a file, or a whole folder."""
+        if self._judged.get(path) == refusal:
+            return False
+        return is_document(path) or any(known.startswith(f"{path}/") for known in self._judged)
 
     def _is_too_large(self, files: Mapping[str, str]) -> bool:
         return sum(map(is_document, files)) > self._max_objects
@@ -162,7 +176,8 @@ class Loader:
         return {good.parsed.id}
 
     def _settle(self, revision: str, touched: set[ObjectId]) -> Desired:
-        unsettled = frozenset(team_of(path) for path in self._broken.keys() - self._good.keys())
+        lost = self._broken.keys() - self._good.keys()
+        unsettled = frozenset(team_of(path if is_document(path) else f"{path}/any.yaml") for path in lost)
         before = {who: self._accepted.get(who) for who in touched}
         self._lingering, self._remembered, self._is_settled = set(), {}, True
         for who in touched:

@@ -40,6 +40,7 @@ class Repo:
     def __init__(self, state: FakeFiles | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.unreadable: set[str] = set()
+        self.rejected: dict[str, str] = {}
         self.read_ids: list[str] = []
         self.loader = Loader(state)
 
@@ -57,7 +58,7 @@ class Repo:
 
     def snapshot(self) -> Snapshot:
         ids = {path: hashlib.sha256(content).hexdigest() for path, content in self.files.items()}
-        return Snapshot(hashlib.sha256(repr(sorted(ids.items())).encode()).hexdigest(), ids)
+        return Snapshot(hashlib.sha256(repr(sorted(ids.items())).encode()).hexdigest(), ids, dict(self.rejected))
 
     def read(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         self.read_ids += ids
@@ -90,6 +91,41 @@ def test_identity_is_in_the_document_and_not_in_the_path() -> None:
 def test_files_that_describe_nothing_are_left_alone() -> None:
     desired = Repo().commit({"README.md": b"{", ".github/ci.yml": b"{", "x.json": b"{"})
     assert desired == Desired(desired.revision, {})
+
+
+def test_a_link_in_the_place_of_a_file_keeps_the_object_and_says_so() -> None:
+    repo = Repo()
+    repo.load(a=user("alice"), b=user("bob"))
+    repo.rejected["a.yaml"] = "it is a symbolic link"
+    desired = repo.commit({"a.yaml": None})
+    assert note(desired, "alice") == ("", True)
+    assert note(desired, "bob") == ("", False)
+    assert [str(error) for error in desired.errors] == [
+        "a.yaml:1:1: it is a symbolic link (put a regular file in its place)"
+    ]
+    repo.rejected.clear()
+    assert note(repo.load(a=user("alice", "again")), "alice") == ("again", False)
+
+
+def test_a_link_in_the_place_of_a_folder_keeps_what_was_in_it() -> None:
+    repo = Repo()
+    path = "teams/rl/team.yaml"
+    team = f"{HEAD}kind: Team\nmetadata: {{name: rl}}\nspec: {{members: []}}\n".encode()
+    before = repo.commit({path: team, "a.yaml": user("alice")})
+    repo.rejected["teams/rl"] = "it is a symbolic link"
+    desired = repo.commit({path: None})
+    assert set(desired.objects) == set(before.objects)
+    assert desired.unsettled == {"rl"}
+    repo.commit({"a.yaml": user("alice", "later")})
+    assert set(repo.loader.load(repo.snapshot(), repo.read).objects) == set(before.objects)
+
+
+def test_links_that_replace_no_document_are_nobodys_business() -> None:
+    repo = Repo()
+    repo.rejected["docs"] = "it is a symbolic link"
+    desired = repo.load(a=user("alice"))
+    assert desired.errors == ()
+    assert desired.unsettled == frozenset()
 
 
 def test_only_changed_files_are_read() -> None:
