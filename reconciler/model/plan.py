@@ -28,7 +28,6 @@ class Reason(StrEnum):
     HELD_BY_BRAKE = "HeldByBrake"
     BACKING_OFF = "BackingOff"
     IN_FLIGHT = "InFlight"
-    READ_ONLY = "ReadOnly"
     CLUSTER_NOT_READY = "ClusterNotReady"
     STARTING = "Starting"
     STOPPING = "Stopping"
@@ -69,7 +68,6 @@ class Reason(StrEnum):
     STOPPED = "Stopped"
     TIMED_OUT = "TimedOut"
     LOST = "Lost"
-    STOPPED_BY_HAND = "StoppedByHand"
 
 
 @dataclass(frozen=True, slots=True)

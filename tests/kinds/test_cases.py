@@ -8,6 +8,8 @@ import pytest
 
 from reconciler.kind import Kind
 from reconciler.kinds import ALL
+from reconciler.model.ledger import StopCause
+from reconciler.model.plan import Reason
 from tests.kinds.rules import all_rules, watch
 from tests.kinds.shorthand import cases_in, compared, told, world_of
 
@@ -31,3 +33,20 @@ def test_every_rule_has_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
         for _, case in cases_in(HERE / kind.name.lower() / "cases"):
             list(kind.plan(world_of(case)))
     assert not rules - answered, f"rules without a case: {sorted(rules - answered)}"
+
+
+def test_every_reason_has_a_case() -> None:
+    told_of = {wanted["because"] for _, case in every_case() for wanted in case["expect"] or []}
+    # The reason of what needs nothing; only a status says it.
+    assert {reason.value for reason in Reason} - told_of == {Reason.AS_DESIRED.value}
+
+
+@pytest.mark.parametrize("cause", StopCause)
+def test_every_cause_of_a_stop_has_a_case(cause: StopCause) -> None:
+    expected = [wanted for _, case in every_case() for wanted in case["expect"] or []]
+    assert any(f"'cause': '{cause.value}'" in str(wanted) for wanted in expected)
+
+
+def every_case() -> list[tuple[str, Mapping[str, Any]]]:
+    folders = [*sorted(HERE.glob("*/cases")), HERE.parent / "plan" / "cases"]
+    return [case for folder in folders for case in cases_in(folder)]

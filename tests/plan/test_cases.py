@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.kinds import ALL
+from reconciler.model.plan import Decision
 from reconciler.plan.lint import lint
 from reconciler.plan.planner import make_plan
 from tests.kinds.shorthand import cases_in, compared, told, world_of
@@ -19,4 +20,5 @@ PLANNERS = {kind.name: kind.plan for kind in ALL}
 def test_a_world_leads_to_this_plan(case: Mapping[str, Any]) -> None:
     plan = make_plan(world_of(case), PLANNERS)
     lint(plan)
-    compared(case, [told(decision) for decision in (*plan.notes, *plan.actions, *plan.holds)])
+    decisions: list[Decision] = [*plan.notes, *plan.actions, *plan.holds]
+    compared(case, [told(decision) for decision in decisions])
