@@ -104,6 +104,8 @@ class Keeper:
         while not self._asked:
             gone = [name for name, process in self._record.core.items() if not processes.alive(process)]
             if gone:
+                # It may have ended just now, between the last reaping and this look.
+                self._ended.update(processes.reap())
                 return f"{gone[0]} {_how(self._ended.get(self._record.core[gone[0]].pid))}"
             self._end_leftovers_of_jobs()
             self._stop_asked(_LOOK_SECONDS)
