@@ -25,9 +25,9 @@ from reconciler.remote.signer import SshKeygenSigner
 from reconciler.remote.ssh import SshAccess, SshGate
 from reconciler.remote.tokens import Tokens
 from reconciler.source.directory import DirectorySource
-from reconciler.source.git import GitSource
 from reconciler.source.git_setup import GitSettings
 from reconciler.source.limits import Limits
+from reconciler.source.location import SourceConfigError
 from reconciler.source.source import Source
 
 
@@ -106,6 +106,18 @@ def accept(settings: Settings, revision: str) -> None:
 
 def source_of(settings: Settings, clock: Clock, mirror: Path) -> Source:
     """Return the configured source of desired state, with its mirror in `mirror`."""
+    try:
+        return _source(settings, clock, mirror)
+    except SourceConfigError as mistake:
+        raise Refused(f"[source]: {mistake}") from mistake
+    except ImportError as error:
+        # GitPython looks for git when it is imported.
+        raise Refused(f"the Git source cannot be used: {error}") from error
+
+
+def _source(settings: Settings, clock: Clock, mirror: Path) -> Source:
+    from reconciler.source.git import GitSource
+
     source = settings.source
     limits = Limits(files=source.max_files, fetch=source.timeout)
     if source.directory is not None:

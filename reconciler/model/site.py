@@ -1,13 +1,11 @@
 """Site: rules for everything that RayOps looks after."""
 
-from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from reconciler.model.job import Limits
 from reconciler.model.metadata import ApiVersion, SiteMetadata
-from reconciler.model.quantity import Limit
 from reconciler.model.spec import STEERING, ObjectSpec, Strict
 from reconciler.model.text import Line
 
@@ -40,13 +38,6 @@ class Approval(Strict):
     """Why this plan may pass."""
 
 
-class Retention(Strict):
-    """How long finished work is remembered."""
-
-    finished_jobs: Limit = timedelta(days=30)
-    """How long the status of a finished job is kept after its file is gone."""
-
-
 class SiteSpec(ObjectSpec):
     """Rules for the whole site."""
 
@@ -58,9 +49,6 @@ class SiteSpec(ObjectSpec):
 
     limits: Annotated[Limits, STEERING] = Limits()
     """Time limits of jobs that name none of their own."""
-
-    retention: Annotated[Retention, STEERING] = Retention()
-    """How long finished work is remembered."""
 
 
 class Site(Strict):

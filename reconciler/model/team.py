@@ -16,10 +16,10 @@ class Quota(Strict):
     """The node pool."""
 
     gpus: Annotated[int, Field(ge=0, le=1_000_000)]
-    """GPUs of this pool that belong to the team."""
+    """GPUs of this pool that belong to the team. Not enforced yet: the queue is first in, first out."""
 
     borrow: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """GPUs that the team may use on top while others leave them idle."""
+    """GPUs that the team may use on top while others leave them idle. Not enforced yet."""
 
 
 class TeamSpec(ObjectSpec):
@@ -29,10 +29,10 @@ class TeamSpec(ObjectSpec):
     """Users who may run jobs of this team."""
 
     quota: Annotated[tuple[Quota, ...], Field(max_length=1000)] = ()
-    """What the team may use of each pool. Without an entry for a pool there is no bound on it."""
+    """What the team may use of each pool. Without an entry for a pool there is no bound on it. Not enforced yet."""
 
     weight: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1
-    """Share of the site among teams that compete: twice the weight, twice the share."""
+    """Share of the site among teams that compete: twice the weight, twice the share. Not used yet."""
 
 
 class Team(Strict):

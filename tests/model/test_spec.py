@@ -42,7 +42,6 @@ CHANGES: dict[str, dict[str, Any]] = {
         "limits.start": "1h",
         "limits.attempt": "1h",
         "limits.total": "1h",
-        "retention.finishedJobs": "1h",
     },
     "Team": {
         "suspend": True,
@@ -98,7 +97,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
 }
 STEERING = {
-    "Site": ("suspend", "brakes", "approvals", "limits", "retention"),
+    "Site": ("suspend", "brakes", "approvals", "limits"),
     "Team": ("suspend",),
     "User": ("suspend",),
     "Cluster": ("suspend", "maxRunningJobs"),
