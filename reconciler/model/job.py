@@ -24,6 +24,18 @@ class FailureClass(StrEnum):
     USER = "user"  # the program itself failed: it will fail again
 
 
+class StopCause(StrEnum):
+    """Why the daemon asked an attempt to stop; decides what follows once it is gone."""
+
+    REMOVED = "Removed"  # the job left the repo: forget it
+    EDITED = "Edited"  # a new generation follows
+    ASKED = "Asked"  # `stop: true`: final
+    START_LIMIT = "StartLimit"
+    ATTEMPT_LIMIT = "AttemptLimit"
+    TOTAL_LIMIT = "TotalLimit"
+    DRAINED = "Drained"  # its node leaves: counts as preempted
+
+
 class Resources(Strict):
     """What a job occupies: a gang of whole nodes, or parts of one shape on distinct nodes."""
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from reconciler.model.ids import ObjectId
-from reconciler.model.job import FailureClass
+from reconciler.model.job import FailureClass, StopCause
 from reconciler.model.machine import Machine
 from reconciler.model.moment import Moment
 from reconciler.model.outcome import FailureKind
@@ -31,18 +31,6 @@ class JobState(StrEnum):
     LOST = "Lost"
     SUSPENDED = "Suspended"
     BACKOFF = "Backoff"
-
-
-class StopCause(StrEnum):
-    """Why the daemon asked an attempt to stop; decides what follows once it is gone."""
-
-    REMOVED = "Removed"  # the job left the repo: forget it
-    EDITED = "Edited"  # a new generation follows
-    ASKED = "Asked"  # `stop: true`: final
-    START_LIMIT = "StartLimit"
-    ATTEMPT_LIMIT = "AttemptLimit"
-    TOTAL_LIMIT = "TotalLimit"
-    DRAINED = "Drained"  # its node leaves: counts as preempted
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 from reconciler.kinds.job.submit import submission_id
 from reconciler.model.desired import Desired
 from reconciler.model.ids import ObjectId
-from reconciler.model.job import FailureClass
+from reconciler.model.job import FailureClass, StopCause
 from reconciler.model.ledger import (
     Attempt,
     Backoff,
@@ -24,7 +24,6 @@ from reconciler.model.ledger import (
     Meta,
     NodeRecord,
     Stop,
-    StopCause,
     Table,
 )
 from reconciler.model.machine import Machine

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.kind import Kind
 from reconciler.kinds import ALL
-from reconciler.model.ledger import StopCause
+from reconciler.model.job import StopCause
 from reconciler.model.plan import Reason
 from tests.kinds.rules import all_rules, watch
 from tests.kinds.shorthand import cases_in, compared, told, world_of

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from reconciler.model.job import FailureClass, Retry
-from reconciler.model.ledger import Attempt, Dropped, Ended, JobRecord, JobState, StopCause
+from reconciler.model.job import FailureClass, Retry, StopCause
+from reconciler.model.ledger import Attempt, Dropped, Ended, JobRecord, JobState
 from reconciler.model.moment import Moment
 from reconciler.model.world import Result
 

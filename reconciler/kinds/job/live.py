@@ -10,8 +10,8 @@ from reconciler.kinds.job.doubt import burn, directory, grace, in_doubt
 from reconciler.kinds.job.ending import ended_by, never_ran, stopped, time_run
 from reconciler.kinds.job.submit import submission
 from reconciler.model.effect import StopAttempt
-from reconciler.model.job import FailureClass
-from reconciler.model.ledger import Ended, JobState, Stop, StopCause, node_key
+from reconciler.model.job import FailureClass, StopCause
+from reconciler.model.ledger import Ended, JobState, Stop, node_key
 from reconciler.model.plan import Action, Because, Decision, Reason, Weight
 from reconciler.model.ray import RayJobStatus
 from reconciler.model.sighting import Absent, Present, Unreachable

@@ -12,8 +12,8 @@ from reconciler.kinds.job.queue import answers, placed, waiting
 from reconciler.kinds.job.submit import next_number
 from reconciler.model.effect import DeleteRayRecord
 from reconciler.model.ids import ObjectId
-from reconciler.model.job import Job
-from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState, StopCause, node_key
+from reconciler.model.job import Job, StopCause
+from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState, node_key
 from reconciler.model.nodepool import NodePool
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
 from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id
