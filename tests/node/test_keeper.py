@@ -94,6 +94,12 @@ def test_the_same_epoch_again_is_the_same_slot(machine: NodeMachine) -> None:
     assert machine.seen().record == keeper
 
 
+def test_a_start_remembers_the_boot_that_it_is_in(machine: NodeMachine) -> None:
+    machine.start_head()
+    known = machine.node_dir / SITE / ".boots"
+    assert [each.name for each in known.iterdir()] == [processes.boot_id()]
+
+
 def test_many_starts_at_once_make_one_keeper(machine: NodeMachine) -> None:
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: machine.start_head(), range(6)))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from reconciler.node import processes
 from tests.node.jobs import Job
-from tests.node.machine import NodeMachine, kill, until
+from tests.node.machine import SITE, NodeMachine, kill, until
 from tests.node.signed import HeadKey
 
 
@@ -303,6 +303,18 @@ def test_a_claim_cannot_point_a_sweep_at_a_stranger(machine: NodeMachine, job: J
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_what_ran_before_this_machine_was_started_again_is_gone(machine: NodeMachine, job: Job) -> None:
+    claim = {"submissionId": job.folder.name, "hostName": os.uname().nodename, "bootId": "b0.1", "claimedAt": "x"}
+    (job.folder / "claim.json").write_text(json.dumps({**claim, "pid": 1, "startTicks": 1}))
+    assert sweep(machine, job) == "elsewhere"
+    known = machine.node_dir / SITE / ".boots"
+    known.mkdir(mode=0o700)
+    (known / "b0.1").touch()
+    assert sweep(machine, job) == "gone"
+    (job.folder / "claim.json").write_text(json.dumps({**claim, "pid": 1, "startTicks": 1, "bootId": "../term"}))
+    assert sweep(machine, job) == "elsewhere"
 
 
 def test_an_attempt_that_the_daemon_took_is_gone(machine: NodeMachine, job: Job) -> None:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from reconciler.node import files, machine, moments, processes, raystart
+from reconciler.node import boots, files, machine, moments, processes, raystart
 from reconciler.node.documents import Fields
 from reconciler.node.failure import REFUSED, TRANSIENT, NotDone
 from reconciler.node.orders import HEAD, Order, read_order
@@ -35,6 +35,7 @@ def start(role: str, args: Fields, site: Path) -> dict[str, object]:
         _refuse_what_is_stale(seen, order)
         machine.own_address(order.address)
         _require_version(order)
+        boots.remember(site)
         _hand_over(slot, order)
         return Look().at(slot).document()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.node import attempt, processes
+from reconciler.node import attempt, boots, processes
 from reconciler.node.documents import Fields
 from reconciler.node.machine import host_name
 from reconciler.node.processes import Process
@@ -15,7 +15,6 @@ _GRACE_SECONDS = 2.0
 
 def sweep(args: Fields, site: Path) -> dict[str, object]:
     """Say where the process is that claimed an attempt, and end what it left when `kill` is set."""
-    del site  # attempts are found by their job directory
     folder = Path(args.path("jobDir"))
     submission = args.name("submissionId")
     kill = args.flag("kill")
@@ -23,8 +22,12 @@ def sweep(args: Fields, site: Path) -> dict[str, object]:
     claim = attempt.read_claim(folder)
     if claim is None:
         return {"state": UNCLAIMED, "pid": None, "host": host_name()}
-    if claim.submission_id != submission or claim.boot != processes.boot_id() or claim.host != host_name():
+    if claim.submission_id != submission or claim.host != host_name():
         return {"state": ELSEWHERE, "pid": None, "host": claim.host}
+    if claim.boot != processes.boot_id():
+        # Another machine may have the same name, but only this one remembers its own boots.
+        state = GONE if boots.is_earlier(site, claim.boot) else ELSEWHERE
+        return {"state": state, "pid": None, "host": claim.host}
     living = _living(folder, claim.runner)
     if living and kill:
         processes.end(lambda: _living(folder, claim.runner), _GRACE_SECONDS)
