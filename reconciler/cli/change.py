@@ -9,11 +9,11 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
-from reconciler.cli.names import POOL, Wanted, wanted
+from reconciler.cli.names import JOB, POOL, SITE, Wanted, wanted
+from reconciler.cli.text import clean
 from reconciler.cli.worktree import WorkTree
 from reconciler.model.desired import Loaded
 
@@ -48,21 +48,24 @@ class Change:
         """Edit the file and commit it, or print the patch."""
         from reconciler.desired.yaml import Refused
 
-        tree = WorkTree.read(call.options.repo)
+        tree = WorkTree.read(call.options.repo, call.around.clock)
         try:
             edit = self.edit(call, tree)
         except Refused as why:
             raise Ended(Exit.USAGE, f"the file cannot be edited: {why}") from why
         path = edit.loaded.path
+        tree.check(path, edit.content)
+        if not call.options.dry_run:
+            tree.require_committed(path)
         if edit.content == tree.files[path]:
             call.screen.note(f"{edit.loaded.id}: {path} says so already")
             return Exit.DONE
         if call.options.dry_run:
-            call.screen.raw(tree.patch(path, edit.content).encode())
+            call.screen.raw(tree.patch(path, edit.content))
             return Exit.DONE
         message = call.options.message or edit.message
         tree.commit(path, edit.content, message)
-        call.screen.line(f"{path}: committed: {message}")
+        call.screen.line(clean(f"{path}: committed: {message}"))
         call.screen.note("push it (or merge it) to let it happen")
         return Exit.DONE
 
@@ -71,35 +74,36 @@ def _object(parser: ArgumentParser) -> None:
     parser.add_argument("object", metavar="OBJECT", help="such as job/team/name, pool/name or cluster/name")
 
 
-def _set(call: Call, tree: WorkTree, field: str, value: Any, verb: str) -> Edit:
-    from reconciler.desired.edit import set_field
+def _named(call: Call, tree: WorkTree) -> Loaded:
+    return tree.find(wanted(call.options.object))
 
-    loaded = tree.find(wanted(call.options.object))
-    content = set_field(tree.files[loaded.path], ("spec", field), value)
-    return Edit(loaded, content, f"{verb} {loaded.id}")
+
+def _job(call: Call, tree: WorkTree) -> Loaded:
+    return tree.find(wanted(call.options.object, kind=JOB))
 
 
 def _suspend(call: Call, tree: WorkTree) -> Edit:
-    return _set(call, tree, "suspend", value=True, verb="Suspend")
+    from reconciler.desired.edit import set_field
+
+    loaded = _named(call, tree)
+    return Edit(loaded, set_field(tree.files[loaded.path], ("spec", "suspend"), value=True), f"Suspend {loaded.id}")
 
 
 def _resume(call: Call, tree: WorkTree) -> Edit:
     from reconciler.desired.edit import remove_field
 
-    loaded = tree.find(wanted(call.options.object))
+    loaded = _named(call, tree)
     content = tree.files[loaded.path]
     if loaded.document.spec.suspend:
         content = remove_field(content, ("spec", "suspend"))
     return Edit(loaded, content, f"Resume {loaded.id}")
 
 
-def _job(call: Call, tree: WorkTree) -> Loaded:
-    return tree.find(wanted(call.options.object, kind="Job"))
-
-
 def _stop(call: Call, tree: WorkTree) -> Edit:
-    _job(call, tree)
-    return _set(call, tree, "stop", value=True, verb="Stop")
+    from reconciler.desired.edit import set_field
+
+    loaded = _job(call, tree)
+    return Edit(loaded, set_field(tree.files[loaded.path], ("spec", "stop"), value=True), f"Stop {loaded.id}")
 
 
 def _rerun(call: Call, tree: WorkTree) -> Edit:
@@ -113,42 +117,60 @@ def _rerun(call: Call, tree: WorkTree) -> Edit:
     return Edit(loaded, content, f"Run {loaded.id} again")
 
 
-def _drain_arguments(parser: ArgumentParser) -> None:
+def _node(parser: ArgumentParser) -> None:
     parser.add_argument("node", metavar="NODE", help="the node's name")
+    parser.add_argument("--pool", default="", help="its pool, when several have a node of this name")
+
+
+def _drain_arguments(parser: ArgumentParser) -> None:
+    _node(parser)
     parser.add_argument("--after", default="", metavar="LENGTH", help="stop its jobs after 30m, 2h (never)")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why; people read it in the status")
 
 
-def _pool_of_node(tree: WorkTree, node: str) -> Loaded:
-    for _, loaded in sorted(tree.desired.objects.items()):
-        if loaded.id.kind == POOL and any(each.name == node for each in loaded.document.spec.nodes):
-            return loaded
-    raise Ended(Exit.NOT_FOUND, f"{node}: no pool in {tree.root} has a node of this name")
+def _pool(call: Call, tree: WorkTree) -> Loaded:
+    """Return the pool that has the node."""
+    node, pool = call.options.node, call.options.pool
+    pools = [each for who, each in sorted(tree.desired.objects.items()) if who.kind == POOL]
+    found = [each for each in pools if pool in {"", each.id.name} and _has(each, node)]
+    if not found:
+        where = f"pool {pool} has no" if pool else "no pool has a"
+        raise tree.missing(f"{node}: {where} node of this name in {tree.root}")
+    if len(found) > 1:
+        names = ", ".join(each.id.name for each in found)
+        raise Ended(Exit.USAGE, f"{node}: pools {names} have a node of this name; choose one with --pool")
+    return found[0]
+
+
+def _has(pool: Loaded, node: str) -> bool:
+    return any(each.name == node for each in pool.document.spec.nodes)
 
 
 def _drain(call: Call, tree: WorkTree) -> Edit:
-    from reconciler.desired.edit import add_entry
+    """Add an entry, or bring the one that is there up to what is asked for."""
+    from reconciler.desired.edit import add_entry, set_field
 
     node = call.options.node
-    loaded = _pool_of_node(tree, node)
-    if any(drain.node == node for drain in loaded.document.spec.drain):
-        return Edit(loaded, tree.files[loaded.path], "")
-    given = {"node": node, "after": call.options.after, "reason": call.options.reason}
+    loaded = _pool(call, tree)
+    content = tree.files[loaded.path]
+    given = {"after": call.options.after, "reason": call.options.reason}
     entry = {name: value for name, value in given.items() if value}
-    return Edit(loaded, add_entry(tree.files[loaded.path], ("spec", "drain"), entry), f"Drain {node}")
-
-
-def _node(parser: ArgumentParser) -> None:
-    parser.add_argument("node", metavar="NODE", help="the node's name")
+    places = [place for place, drain in enumerate(loaded.document.spec.drain) if drain.node == node]
+    if not places:
+        content = add_entry(content, ("spec", "drain"), {"node": node, **entry})
+    for name, value in entry.items() if places else ():
+        content = set_field(content, ("spec", "drain", places[0], name), value)
+    return Edit(loaded, content, f"Drain {node}")
 
 
 def _undrain(call: Call, tree: WorkTree) -> Edit:
     from reconciler.desired.edit import remove_field
 
     node = call.options.node
-    loaded = _pool_of_node(tree, node)
+    loaded = _pool(call, tree)
     content = tree.files[loaded.path]
-    for place, drain in enumerate(loaded.document.spec.drain):
+    # From the last on, so that the places before it stay what they are.
+    for place, drain in reversed(list(enumerate(loaded.document.spec.drain))):
         if drain.node == node:
             content = remove_field(content, ("spec", "drain", place))
     return Edit(loaded, content, f"Put {node} back into service")
@@ -165,7 +187,7 @@ def _approve(call: Call, tree: WorkTree) -> Edit:
     digest = call.options.digest
     if not _DIGEST.fullmatch(digest):
         raise Ended(Exit.USAGE, "the digest has 64 hexadecimal digits; `rayops plan` and `rayops get site` show it")
-    loaded = tree.find(Wanted("Site", "", "site"))
+    loaded = tree.find(Wanted(SITE, "", "site"))
     if any(each.plan == digest for each in loaded.document.spec.approvals):
         return Edit(loaded, tree.files[loaded.path], "")
     entry = {"plan": digest, "reason": call.options.reason}

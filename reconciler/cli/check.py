@@ -1,13 +1,19 @@
 """`rayops validate` and `schema`: is a work tree right, and what may its files say."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from reconciler.cli.call import Call
-from reconciler.cli.exit import Exit
+from reconciler.cli.exit import Ended, Exit
+from reconciler.cli.text import clean, safe_json
 from reconciler.cli.worktree import WorkTree
+from reconciler.config import nearest
+from reconciler.model.desired import Desired
 
 
 class Validate:
@@ -22,40 +28,38 @@ class Validate:
 
     def run(self, call: Call) -> Exit:
         """Print every mistake; exit with 2 if there is one."""
-        tree = WorkTree.read(call.options.tree)
-        desired = tree.desired
-        problems = {
-            f"{desired.objects[identity].path}: {identity}": texts for identity, texts in desired.problems.items()
-        }
-        good = not desired.errors and not problems
+        desired = WorkTree.read(call.options.tree, call.around.clock).desired
         if call.options.output == "json":
-            document = {
-                "valid": good,
-                "objects": len(desired.objects),
-                "errors": [
-                    {
-                        "path": each.path,
-                        "line": each.line,
-                        "column": each.column,
-                        "field": each.field,
-                        "message": each.message,
-                        "hint": each.hint,
-                    }
-                    for each in desired.errors
-                ],
-                "problems": [{"object": name, "messages": list(texts)} for name, texts in sorted(problems.items())],
-            }
-            call.screen.line(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-            return Exit.DONE if good else Exit.USAGE
-        for error in desired.errors:
-            call.screen.line(str(error))
-        for name, texts in sorted(problems.items()):
-            for text in texts:
-                call.screen.line(f"{name}: {text}")
-        count = len(desired.objects)
-        mistakes = len(desired.errors) + sum(map(len, problems.values()))
-        call.screen.note(f"{count} objects, all right" if good else f"{count} objects, {mistakes} mistakes")
-        return Exit.DONE if good else Exit.USAGE
+            text = orjson.dumps(_document(desired), option=orjson.OPT_INDENT_2).decode()
+            call.screen.line(safe_json(text))
+        else:
+            mistakes = [*map(str, desired.errors), *_problems(desired)]
+            for mistake in mistakes:
+                call.screen.line(clean(mistake))
+            count = len(desired.objects)
+            call.screen.note(
+                f"{count} objects, {len(mistakes)} mistakes" if mistakes else f"{count} objects, all right"
+            )
+        return Exit.USAGE if desired.errors or desired.problems else Exit.DONE
+
+
+def _problems(desired: Desired) -> Iterator[str]:
+    """Return, a line each, what no file can know of itself."""
+    for who, texts in sorted(desired.problems.items()):
+        yield from (f"{desired.objects[who].path}: {who}: {text}" for text in texts)
+
+
+def _document(desired: Desired) -> Mapping[str, Any]:
+    return {
+        "apiVersion": "rayops.validation/v1",
+        "valid": not desired.errors and not desired.problems,
+        "objects": len(desired.objects),
+        "errors": [asdict(error) for error in desired.errors],
+        "problems": [
+            {"object": str(who), "path": desired.objects[who].path, "messages": texts}
+            for who, texts in sorted(desired.problems.items())
+        ],
+    }
 
 
 class Schema:
@@ -70,8 +74,6 @@ class Schema:
 
     def run(self, call: Call) -> Exit:
         """Print a schema, or write them all."""
-        from reconciler.cli.exit import Ended
-        from reconciler.config import nearest
         from reconciler.desired.schema import export, schemas
 
         if call.options.out is not None:

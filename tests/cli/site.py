@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.cli.call import Surroundings
 from reconciler.cli.parser import run
+from reconciler.clock import SystemClock
 from reconciler.config import Environment
 from reconciler.model.moment import Moment
 
@@ -112,17 +113,29 @@ class Site:
         clock: Clock | None = None,
     ) -> Said:
         """Run a command line in this process; with `columns` it writes to a terminal of that width."""
-        out, err = io.BytesIO(), io.BytesIO()
-        around = Surroundings(
-            out=io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True),
-            err=io.TextIOWrapper(err, encoding="utf-8", newline="", write_through=True),
-            clock=clock or Clock(),
-            environment=environment or Environment(status=str(self.status), no_color=True),
-            stop=Event(),
-            size=(columns, lines) if columns else None,
-        )
-        code = run(words, around)
-        return Said(code, out.getvalue().decode(errors="replace"), err.getvalue().decode())
+        environment = environment or Environment(status=str(self.status), no_color=True)
+        return call(*words, columns=columns, lines=lines, environment=environment, clock=clock)
+
+
+def call(
+    *words: str,
+    columns: int | None = None,
+    lines: int = 40,
+    environment: Environment | None = None,
+    clock: Clock | SystemClock | None = None,
+) -> Said:
+    """Run a command line in this process; with `columns` it writes to a terminal of that width."""
+    out, err = io.BytesIO(), io.BytesIO()
+    around = Surroundings(
+        out=io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True),
+        err=io.TextIOWrapper(err, encoding="utf-8", newline="", write_through=True),
+        clock=clock or Clock(),
+        environment=environment or Environment(no_color=True),
+        stop=Event(),
+        size=(columns, lines) if columns else None,
+    )
+    code = run(words, around)
+    return Said(code, out.getvalue().decode(errors="replace"), err.getvalue().decode())
 
 
 def status(kind: str, name: str, state: str, *, team: str = "", **facts: Any) -> dict[str, Any]:
