@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler.cli.call import Call
@@ -24,8 +25,11 @@ def run(call: Call) -> Exit:
     target: Path = call.options.directory
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Ended(Exit.REFUSED, f"{target} is not empty; nothing was changed")
-    shutil.copytree(template(), target, dirs_exist_ok=True)
-    export(target / ".schemas")
+    try:
+        shutil.copytree(template(), target, dirs_exist_ok=True)
+        export(target / ".schemas")
+    except OSError as error:
+        raise Ended(Exit.REFUSED, f"{target} cannot be written: {error.strerror or error}") from error
     if not call.options.no_git:
         _repository(target)
     call.screen.line(f"{target}: a desired-state repo with examples of each kind")
@@ -43,12 +47,23 @@ def template() -> Path:
 
 
 def _repository(target: Path) -> None:
-    name = ["-c", "user.name=rayops", "-c", "user.email=rayops@localhost"]
-    for words in (
-        ["init", "--quiet", "--initial-branch", "main"],
-        ["add", "--all"],
-        [*name, "commit", "--quiet", "--message", "Begin with the template"],
-    ):
-        done = subprocess.run(["git", "-C", str(target), *words], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise Ended(Exit.REFUSED, f"the files are there, but git {words[-1]} failed: {done.stderr.strip()}")
+    _git(target, "init", "--quiet", "--initial-branch", "main")
+    _git(target, "add", "--all")
+    _git(target, "commit", "--quiet", "--message", "Begin with the template", identity=_identity(target))
+
+
+def _identity(target: Path) -> Sequence[str]:
+    """Return settings for a commit: none where git knows its user."""
+    known = subprocess.run(["git", "-C", str(target), "config", "user.email"], capture_output=True, check=False)
+    return () if known.returncode == 0 else ("-c", "user.name=rayops", "-c", "user.email=rayops@localhost")
+
+
+def _git(target: Path, verb: str, *words: str, identity: Sequence[str] = ()) -> None:
+    command = ["git", "-C", str(target), *identity, verb, *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    except FileNotFoundError as error:
+        raise Ended(Exit.REFUSED, "the files are there, but git is not installed here (see --no-git)") from error
+    if done.returncode != 0:
+        said = done.stderr.strip() or done.stdout.strip()
+        raise Ended(Exit.REFUSED, f"the files are there, but git {verb} failed: {said}")
