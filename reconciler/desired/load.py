@@ -92,7 +92,7 @@ class Loader:
         """Say whether a refused entry stands, as of now, where a document is or was: a file, or a whole folder."""
         if self._judged.get(path) == refusal:
             return False
-        return is_document(path) or any(known.startswith(f"{path}/") for known in self._judged)
+        return is_document(path.lower()) or any(known.startswith(f"{path}/") for known in self._judged)
 
     def _is_too_large(self, files: Mapping[str, str]) -> bool:
         return sum(map(is_document, files)) > self._max_objects
