@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from reconciler.kinds.job.case import Case, result_of
 from reconciler.kinds.job.doubt import burn, directory, grace, in_doubt
-from reconciler.kinds.job.ending import ended_by, never_ran, stopped, time_run
+from reconciler.kinds.job.ending import ended_by, lost, never_ran, stopped, time_run
 from reconciler.kinds.job.submit import submission
 from reconciler.model.effect import StopAttempt
 from reconciler.model.job import FailureClass, StopCause
@@ -26,6 +26,20 @@ Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 def decide(case: Case) -> tuple[Decision, ...]:
     """Return what to do about the live attempt; nothing when it runs as it should."""
     return next(decisions for rule in RULES if (decisions := rule(case)) is not None)
+
+
+def _told_to_stop(case: Case) -> tuple[Decision, ...] | None:
+    """Find out who told a runner to stop when it was not us: a person, by way of Ray, or a raylet that died."""
+    seen = result_of(case)
+    if seen is None or seen.result is None or seen.result.outcome != "stopped" or case.attempt.stop is not None:
+        return None
+    if not case.head_replaced:
+        if case.seen is None or (case.ray is not None and not case.ray.status.ended):
+            because = Because(Reason.OUTCOME_UNKNOWN, "its runner was told to stop; Ray has not said by whom")
+            return case.hold(because)
+        if case.ray is not None and case.ray.status is RayJobStatus.STOPPED:
+            return None
+    return case.end(lost("its raylet or head ended and took it along", case.now))
 
 
 def _result_is_there(case: Case) -> tuple[Decision, ...] | None:
@@ -152,6 +166,7 @@ def _as_desired(case: Case) -> tuple[Decision, ...]:
 
 # First match wins.
 RULES: tuple[Rule, ...] = (
+    _told_to_stop,
     _result_is_there,
     _directory_unreadable,
     _head_replaced,
