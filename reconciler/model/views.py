@@ -1,9 +1,11 @@
 """Readings of the world that several kinds need: is a cluster ready, which nodes are up, who is held."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.model.cluster import Cluster
+from reconciler.model.derived import Derived
+from reconciler.model.desired import Loaded
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, NodeRecord, node_key
 from reconciler.model.nodepool import NodePool
@@ -76,20 +78,29 @@ def ray_nodes(seen: HeadSeen) -> dict[str, RayNode]:
 
 def live_attempts(world: World) -> Iterator[tuple[ObjectId, JobRecord, Attempt]]:
     """Return every attempt that may run, in the order of its job's identity. Unknown counts as running."""
-    for key in sorted(world.ledger.jobs):
-        record = world.ledger.jobs[key]
-        if record.live is not None:
-            yield job_id(key), record, record.live
+    live = _LIVE.of(world.ledger.jobs)
+    for key in sorted(live):
+        yield live[key]
 
 
 def attempts_in_ray(world: World, cluster: str) -> tuple[str, ...]:
     """Return the submission ids that a head may still have a record of, live or ended."""
-    return tuple(
-        attempt.submission_id
-        for key in sorted(world.ledger.jobs)
-        for attempt in world.ledger.jobs[key].attempts
-        if attempt.cluster == cluster and not attempt.cleaned
-    )
+    records = _IN_RAY.of(world.ledger.jobs)
+    return tuple(each.submission_id for key in sorted(records) for each in records[key] if each.cluster == cluster)
+
+
+def _live(key: str, record: JobRecord) -> tuple[str, tuple[ObjectId, JobRecord, Attempt]] | None:
+    live = record.live
+    return (key, (job_id(key), record, live)) if live is not None else None
+
+
+def _in_ray(key: str, record: JobRecord) -> tuple[str, tuple[Attempt, ...]] | None:
+    attempts = tuple(attempt for attempt in record.attempts if not attempt.cleaned)
+    return (key, attempts) if attempts else None
+
+
+_LIVE = Derived(_live)
+_IN_RAY = Derived(_in_ray)
 
 
 def job_id(key: str) -> ObjectId:
@@ -109,6 +120,21 @@ def known_key(identity: ObjectId) -> str:
     return f"{identity.kind}/{identity.team}/{identity.name}"
 
 
+def desired_digests(world: World) -> Mapping[str, str]:
+    """Return the digests of all desired objects, by their keys in the known table."""
+    return _DIGESTS.of(world.desired.objects)
+
+
+_DIGESTS: Derived[ObjectId, Loaded, str] = Derived(
+    lambda identity, loaded: (known_key(identity), loaded.digest),
+)
+
+
+def departed(world: World) -> list[str]:
+    """Return the known keys of objects that are not desired any more, in order."""
+    return sorted(world.ledger.known.keys() - desired_digests(world).keys())
+
+
 def holders(world: World) -> dict[str, dict[str, str]]:
     """Return for each cluster the nodes that attempts hold, with the submission id that holds each.
 
@@ -122,9 +148,20 @@ def holders(world: World) -> dict[str, dict[str, str]]:
 
 def documents(world: World, kind: str) -> Iterator[tuple[ObjectId, object, str]]:
     """Return the desired objects of one kind with their digests, in the order of identity."""
-    for identity in sorted((i for i in world.desired.objects if i.kind == kind), key=lambda i: (i.team, i.name)):
-        loaded = world.desired.objects[identity]
+    objects = (
+        world.desired.objects
+        if kind == "Job"
+        else {each.id: each for each in _FEW.of(world.desired.objects).values()}
+    )
+    for identity in sorted(each for each in objects if each.kind == kind):
+        loaded = objects[identity]
         yield identity, loaded.document, loaded.digest
+
+
+# Jobs are nearly all there is; whoever asks for another kind does not go through them.
+_FEW: Derived[ObjectId, Loaded, Loaded] = Derived(
+    lambda identity, loaded: (known_key(identity), loaded) if identity.kind != "Job" else None
+)
 
 
 def pool_of(world: World, name: str) -> NodePool | None:

@@ -8,7 +8,7 @@ from reconciler.model.json import digest
 from reconciler.model.ledger import Change, Table
 from reconciler.model.plan import Action, Because, Decision, Held, Hold, Note, Reason, Weight
 from reconciler.model.site import Brakes, Site
-from reconciler.model.views import frozen_because, known_key, live_attempts, object_id, pool_of
+from reconciler.model.views import departed, frozen_because, known_key, live_attempts, object_id, pool_of
 from reconciler.model.world import World
 
 
@@ -88,13 +88,11 @@ def _released(world: World, identity: ObjectId) -> bool:
 
 def _leaving(world: World) -> list[str]:
     """Return what left the repo and is not released; an object that a broken file may describe has not left."""
-    return sorted(
+    return [
         key
-        for key, known in world.ledger.known.items()
-        if not known.released
-        and (identity := object_id(key)) not in world.desired.objects
-        and identity.team not in world.desired.unsettled
-    )
+        for key in departed(world)
+        if not world.ledger.known[key].released and object_id(key).team not in world.desired.unsettled
+    ]
 
 
 def _release(world: World) -> Iterator[Note]:

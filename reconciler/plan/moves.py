@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, Known, Table
 from reconciler.model.plan import Because, Note, Reason
-from reconciler.model.views import known_key, object_id
+from reconciler.model.views import departed, known_key, object_id
 from reconciler.model.world import World
 
 # Names of clusters and pools are part of what runs (labels, paths, ports' owners): those are replaced, not moved.
@@ -16,10 +16,10 @@ MOVABLE = frozenset({"Job", "Team", "User"})
 def moves(world: World) -> Iterator[Note]:
     """Return a note for every rename that leaves no doubt; a doubtful one is a removal and a new object."""
     gone: dict[tuple[str, str], list[ObjectId]] = defaultdict(list)
-    for key in sorted(world.ledger.known):
+    for key in departed(world):
         identity, known = object_id(key), world.ledger.known[key]
         # One whose removal has begun is not the same any more; one that a broken file may describe has not left.
-        if identity in world.desired.objects or known.released or identity.team in world.desired.unsettled:
+        if known.released or identity.team in world.desired.unsettled:
             continue
         if identity.kind in MOVABLE:
             gone[(identity.kind, known.digest)].append(identity)

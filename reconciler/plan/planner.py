@@ -7,7 +7,7 @@ from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, Known, Table
 from reconciler.model.moment import Moment
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Plan, Reason, Weight
-from reconciler.model.views import frozen_because, known_key, object_id
+from reconciler.model.views import departed, desired_digests, frozen_because, object_id
 from reconciler.model.world import World
 from reconciler.plan.brakes import brake
 from reconciler.plan.moves import moves
@@ -39,21 +39,22 @@ def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
 
 def _known(world: World, spoken_for: set[ObjectId]) -> Iterator[Note]:
     """Remember new objects, and forget removed ones of which no kind has anything left to say."""
+    digests, before = desired_digests(world), world.ledger.known
     fresh = []
-    for identity in sorted(world.desired.objects):
-        digest = world.desired.objects[identity].digest
-        known = world.ledger.known.get(known_key(identity))
+    for key, digest in digests.items():
+        known = before.get(key)
         # One that came back must be weighed again by the brakes before it goes the next time.
         if known is None or known.digest != digest or known.released:
             since = known.since if known is not None else world.now
-            fresh.append(Change(Table.KNOWN, known_key(identity), Known(digest, since)))
+            fresh.append(Change(Table.KNOWN, key, Known(digest, since)))
     if fresh:
+        fresh.sort(key=lambda change: object_id(change.key))
         text = f"{len(fresh)} objects are new, edited or back"
         because = Because(Reason.NEW, text, (("objects", len(fresh)),))
         yield Note(ObjectId("Site", "", "site"), because, tuple(fresh))
-    for key in sorted(world.ledger.known):
+    for key in departed(world):
         identity = object_id(key)
-        if identity not in world.desired.objects and identity not in spoken_for:
+        if identity not in spoken_for:
             because = Because(Reason.REMOVED, "removed from the repo; nothing of it is left")
             yield Note(identity, because, (Change(Table.KNOWN, key, None),), Weight.REMOVES)
 

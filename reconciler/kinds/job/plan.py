@@ -9,10 +9,11 @@ from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import next_try
 from reconciler.kinds.job.live import decide
 from reconciler.kinds.job.queue import answers, placed, waiting
+from reconciler.kinds.job.rest import orphaned, restless
 from reconciler.kinds.job.submit import next_number
 from reconciler.model.effect import DeleteRayRecord
 from reconciler.model.ids import ObjectId
-from reconciler.model.job import Job, StopCause
+from reconciler.model.job import StopCause
 from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState, node_key
 from reconciler.model.nodepool import NodePool
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
@@ -24,7 +25,7 @@ Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 
 def plan(world: World) -> Iterator[Decision]:
-    """Decide about every job that is desired or remembered."""
+    """Decide about every job that is desired or remembered; one at rest needs no decision."""
     queue: list[Waiting] = []
     for case in cases(world):
         decisions = _decide(case)
@@ -43,18 +44,15 @@ def queue_order(world: World) -> Placement:
 
 
 def cases(world: World) -> Iterator[Case]:
-    """Return every job that is desired or remembered, in the order of identity."""
+    """Return every job that is desired or remembered and not at rest, in the order of identity."""
     clusters: dict[str, ClusterView] = {}
     deadlines = _deadlines(world)
-    seen: set[str] = set()
-    for identity, document, digest in documents(world, "Job"):
-        assert isinstance(document, Job)
-        key = str(identity)
-        seen.add(key)
-        record = world.ledger.jobs.get(key, JobRecord("", world.now))
-        frozen = frozen_because(world, identity)
-        yield Case(world, identity, document, digest, record, _cluster(world, record, clusters), frozen, deadlines)
-    for key in sorted(world.ledger.jobs.keys() - seen):
+    for identity in restless(world):
+        loaded = world.desired.objects[identity]
+        record = world.ledger.jobs.get(str(identity), JobRecord("", world.now))
+        frozen, cluster = frozen_because(world, identity), _cluster(world, record, clusters)
+        yield Case(world, identity, loaded.document, loaded.digest, record, cluster, frozen, deadlines)
+    for key in orphaned(world):
         record = world.ledger.jobs[key]
         yield Case(world, job_id(key), None, "", record, _cluster(world, record, clusters), None, deadlines)
 

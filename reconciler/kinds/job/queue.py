@@ -64,8 +64,9 @@ def placed(world: World, jobs: list[Waiting]) -> Placement:
     rooms: dict[str, Room] = {}
     blocked: dict[ObjectId, Because] = {}
     order: dict[str, tuple[ObjectId, ...]] = {}
+    alive: dict[str, Mapping[str, RayNode]] = {}
     for pool in sorted(by_pool):
-        room = _room(world, pool, held)
+        room = _room(world, pool, held, alive)
         if isinstance(room, Room):
             rooms[pool] = room
             continue
@@ -81,8 +82,10 @@ def _slots(world: World, cluster: str, live: Mapping[str, int]) -> int:
     return (document.spec.max_running_jobs if document is not None else 0) - live.get(cluster, 0)
 
 
-def _room(world: World, name: str, held: Mapping[str, Mapping[str, str]]) -> Room | Because:
-    """Return a pool's room, or why nothing may be placed there."""
+def _room(
+    world: World, name: str, held: Mapping[str, Mapping[str, str]], alive: dict[str, Mapping[str, RayNode]]
+) -> Room | Because:
+    """Return a pool's room, or why nothing may be placed there; `alive` keeps nodes for the next pool."""
     pool = pool_of(world, name)
     if pool is None:
         return Because(Reason.INVALID, f"pool {name} is not in the repo")
@@ -92,7 +95,9 @@ def _room(world: World, name: str, held: Mapping[str, Mapping[str, str]]) -> Roo
     if (closed := _closed(world, cluster)) is not None:
         return closed
     assert cluster.seen is not None, "a ready cluster was seen"
-    gang = _Pool(name, pool.spec, shape_digest(pool.spec), cluster, ray_nodes(cluster.seen))
+    if cluster.name not in alive:
+        alive[cluster.name] = ray_nodes(cluster.seen)
+    gang = _Pool(name, pool.spec, shape_digest(pool.spec), cluster, alive[cluster.name])
     busy = held.get(cluster.name, {})
     drained = {drain.node for drain in pool.spec.drain}
     in_service, free = 0, []

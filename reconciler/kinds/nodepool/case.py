@@ -139,16 +139,31 @@ class Case:
         return (Action(self.pool.id, effect, because, (change,), weight, self.pace),)
 
 
+@dataclass(frozen=True, slots=True)
+class _Up:
+    """A cluster and its living nodes: read once per pass, however many pools it has."""
+
+    view: ClusterView
+    alive: Mapping[str, RayNode]
+
+    @classmethod
+    def of(cls, world: World, name: str) -> "_Up":
+        view = cluster_view(world, name)
+        return cls(view, ray_nodes(view.seen) if view.seen is not None else {})
+
+
 def cases(world: World) -> Iterator[Case]:
     """Return every node that is desired or remembered, pool by pool."""
     remembered = _remembered(world)
+    pools = [(who, each.spec) for who, each, _ in documents(world, "NodePool") if isinstance(each, NodePool)]
+    names_of_clusters = {spec.cluster for _, spec in pools} | {cluster for _, cluster in remembered}
+    clusters = {name: _Up.of(world, name) for name in names_of_clusters}
     held = holders(world)
-    for identity, document, _ in documents(world, "NodePool"):
-        assert isinstance(document, NodePool)
-        pool = _pool(world, identity, document.spec, document.spec.cluster, held)
-        yield from _nodes(world, pool, remembered.pop((identity.name, document.spec.cluster), set()))
+    for identity, spec in pools:
+        pool = _pool(world, identity, spec, clusters[spec.cluster], held)
+        yield from _nodes(world, pool, remembered.pop((identity.name, spec.cluster), set()))
     for (pool_name, cluster), names in sorted(remembered.items()):
-        pool = _pool(world, ObjectId("NodePool", "", pool_name), None, cluster, held)
+        pool = _pool(world, ObjectId("NodePool", "", pool_name), None, clusters[cluster], held)
         yield from _nodes(world, pool, names)
 
 
@@ -167,14 +182,13 @@ def _pool(
     world: World,
     identity: ObjectId,
     spec: NodePoolSpec | None,
-    cluster: str,
+    up: _Up,
     held: Mapping[str, Mapping[str, str]],
 ) -> Pool:
-    view = cluster_view(world, cluster)
-    desired = cluster_of(world, cluster)
-    alive = ray_nodes(view.seen) if view.seen is not None else {}
+    desired = cluster_of(world, up.view.name)
     shape = shape_digest(spec) if spec is not None else ""
-    return Pool(identity, spec, shape, view, desired.spec if desired else None, alive, held.get(cluster, {}))
+    busy = held.get(up.view.name, {})
+    return Pool(identity, spec, shape, up.view, desired.spec if desired else None, up.alive, busy)
 
 
 def _nodes(world: World, pool: Pool, remembered: set[str]) -> Iterator[Case]:

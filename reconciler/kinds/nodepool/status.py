@@ -23,19 +23,25 @@ def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
     records: dict[str, dict[str, NodeRecord]] = {}
     for key, record in world.ledger.nodes.items():
         records.setdefault(record.pool, {})[key] = record
-    held = holders(world)
+    held, alive = holders(world), _alive(world)
     for identity in sorted({*desired, *kept}):
-        seen = _Seen(world, records.get(identity.name, {}), held)
+        seen = _Seen(world, records.get(identity.name, {}), held, alive)
         yield _one(seen, identity, desired.get(identity), told.get(identity))
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A pool's part of the ledger by key, and who holds which nodes."""
+    """A pool's part of the ledger by key; and for each cluster who holds which nodes, and which live."""
 
     world: World
     records: Mapping[str, NodeRecord]
     held: Mapping[str, Mapping[str, str]]
+    alive: Mapping[str, Mapping[str, RayNode]]
+
+
+def _alive(world: World) -> dict[str, Mapping[str, RayNode]]:
+    views = [cluster_view(world, name) for name in world.ledger.clusters]
+    return {view.name: ray_nodes(view.seen) for view in views if view.seen is not None}
 
 
 def _one(seen: _Seen, identity: ObjectId, document: NodePool | None, story: Story | None) -> ObjectStatus:
@@ -78,8 +84,7 @@ def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterat
     alive: dict[str, RayNode] = {}
     busy: dict[str, str] = {}
     for cluster in sorted(clusters):
-        head = cluster_view(seen.world, cluster).seen
-        alive.update(ray_nodes(head) if head is not None else {})
+        alive.update(seen.alive.get(cluster, {}))
         busy.update(seen.held.get(cluster, {}))
     parts: Mapping[str, Because] = story.parts if story is not None else {}
     for name in sorted({*nodes, *records}):
