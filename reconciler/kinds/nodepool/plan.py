@@ -116,6 +116,10 @@ def _not_started(case: Case) -> tuple[Decision, ...] | None:
     if case.record is not None or case.node is None:
         return None
     match case.slot:
+        case Present(seen=slot) if slot.state.alive and case.holder is not None:
+            # After a recovery nodes are not in the ledger, but jobs are: ending Ray would end what runs.
+            text = f"{case.name} runs Ray that this ledger does not know; it starts afresh after {case.holder}"
+            return case.hold(Because(Reason.BUSY, text))
         case Present(seen=slot) if slot.state.alive:
             text = (
                 f"{case.name} already runs Ray for {case.pool.cluster.name} (epoch {slot.epoch}): ending it first"
