@@ -79,10 +79,17 @@ class FakeFiles:
 
     def write_elsewhere(self, path: str, data: bytes, *, hidden: bool = False) -> None:
         """Let another client write; `hidden` keeps the old answer until `reveal`, as attribute caches do."""
-        folder, name = self._place(path)
+        folder, name = self._place(path, ours=False)
         if hidden:
             self._hidden.setdefault(path, folder.live.get(name))
         folder.live[name] = folder.durable[name] = self._new(data, data)
+
+    def read_elsewhere(self, path: str) -> bytes | None:
+        """Let another client read: it sees what is true, and meets none of our faults."""
+        *parents, name = path_parts(path)
+        folder = self._folders.get("/".join(parents))
+        found = folder.live.get(name) if folder is not None else None
+        return found.live if found is not None else None
 
     def reveal(self) -> None:
         """Let all clients see the same again."""
@@ -215,10 +222,10 @@ class FakeFiles:
             return self._hidden[path]
         return None if folder is None else folder.live.get(name)
 
-    def _place(self, path: str) -> tuple[_Folder, str]:
+    def _place(self, path: str, *, ours: bool = True) -> tuple[_Folder, str]:
         *parents, name = path_parts(path)
         self._refuse_file_as_folder(parents)
-        if not self.mounted:
+        if ours and not self.mounted:
             raise OSError(errno.ENOENT, "root")
         for depth, parent in enumerate(parents):
             above, here = "/".join(parents[:depth]), "/".join(parents[: depth + 1])

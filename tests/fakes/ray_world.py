@@ -7,6 +7,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from itertools import count
 
@@ -48,6 +49,18 @@ def program_of(submission: Submission) -> Program:
     )
 
 
+class End(Enum):
+    """How a driver ended."""
+
+    EXITED = auto()  # by itself
+    STOPPED = auto()  # Ray asked it to, and it did
+    KILLED = auto()  # without a chance to say anything
+
+
+def _unheard(*_: object) -> None:
+    """Be told of something that nobody listens to."""
+
+
 @dataclass(slots=True)
 class Node:
     """One raylet."""
@@ -58,6 +71,7 @@ class Node:
     is_head: bool = False
     state: RayNodeState = RayNodeState.ALIVE
     running: bool = True  # what is true; `state` is what the head believes
+    ended: Callable[[], None] = _unheard  # told when the raylet is gone
 
 
 @dataclass(slots=True)
@@ -68,6 +82,7 @@ class Process:
     node: Node
     program: Program
     alive: bool = True
+    ended: Callable[[End], None] = _unheard  # told how it ended, before any head knows
 
 
 @dataclass(slots=True)
@@ -111,10 +126,15 @@ class Head:
 class RayWorld:
     """Everything there is. Nothing happens between two calls of `advance`, except what a door asks for at once."""
 
-    def __init__(self, programs: Callable[[Submission], Program] = program_of) -> None:
+    def __init__(
+        self,
+        programs: Callable[[Submission], Program] = program_of,
+        begins: Callable[[Submission, Process], None] = _unheard,
+    ) -> None:
         self.seconds = 0.0
         self.processes: list[Process] = []
         self._programs = programs
+        self._begins = begins
         self._heads: dict[tuple[str, int], Head] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count(1)
@@ -154,7 +174,7 @@ class RayWorld:
         """End a head; its workers' drivers run on until their raylets give up (test_a_dead_head_is_absent)."""
         head.alive = False
         for node in head.nodes.values():
-            self._after(0.0 if node.is_head else LONELY, partial(self._end_raylet, node))
+            self.after(0.0 if node.is_head else LONELY, partial(self._end_raylet, node))
 
     def freeze(self, head: Head) -> None:
         """Stop a head without ending it: what it is asked waits in its sockets."""
@@ -169,7 +189,7 @@ class RayWorld:
     def kill_node(self, head: Head, node: Node, *, abruptly: bool = True) -> None:
         """End a raylet; the head believes in it for a while (test_a_killed_node_stays_listed_as_dead)."""
         self._end_raylet(node)
-        self._after(ABRUPT_DEATH if abruptly else CLEAN_DEATH, lambda: self._bury(head, node))
+        self.after(ABRUPT_DEATH if abruptly else CLEAN_DEATH, lambda: self._bury(head, node))
 
     def running(self, submission_id: str) -> list[Process]:
         """Return the living drivers of an id, whichever head started them."""
@@ -180,7 +200,7 @@ class RayWorld:
         if submission.submission_id in head.jobs:
             return False
         job = head.jobs[submission.submission_id] = Job(submission)
-        self._after(head.start_limit, lambda: self._give_up(job))
+        self.after(head.start_limit, lambda: self._give_up(job))
         self._place(head)
         return True
 
@@ -193,14 +213,25 @@ class RayWorld:
             grace = float(job.submission.env.get("RAY_JOB_STOP_WAIT_TIME_S", STOP_GRACE))
             seconds = min(job.process.program.stop_seconds, grace)
             process = job.process
-            self._after(seconds + 0.1, lambda: self._end_process(head, job, process, stopped=True))
+            self.after(seconds + 0.1, lambda: self._end_process(head, job, process, End.STOPPED))
         return True
+
+    def end_process(self, process: Process, how: End = End.EXITED) -> None:
+        """Let a driver end outside of Ray's will; a head that knows it sees an exit code."""
+        for head in self._heads.values():
+            job = head.jobs.get(process.submission_id)
+            if job is not None and job.process is process:
+                self._end_process(head, job, process, how)
+                return
+        if process.alive:
+            process.alive = False
+            process.ended(how)
 
     def end_pending(self, job: Job) -> bool:
         """End a job that was not placed; the record follows later (test_a_pending_job_can_be_stopped)."""
         if job.node is not None or job.status.ended:
             return False
-        self._after(NOTICE, lambda: job.end(RayJobStatus.FAILED, "never ran", "JOB_SUPERVISOR_ACTOR_DIED"))
+        self.after(NOTICE, lambda: job.end(RayJobStatus.FAILED, "never ran", "JOB_SUPERVISOR_ACTOR_DIED"))
         return True
 
     def drain(self, head: Head, node: Node) -> None:
@@ -220,7 +251,8 @@ class RayWorld:
         self._place(head)
         return node
 
-    def _after(self, seconds: float, event: Callable[[], None]) -> None:
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        """Let something happen once this time has passed."""
         heapq.heappush(self._events, (self.seconds + seconds, next(self._numbers), event))
 
     def _place(self, head: Head) -> None:
@@ -228,7 +260,7 @@ class RayWorld:
             if job.node is None and not job.status.ended:
                 job.node = next((node for node in head.nodes.values() if self._fits(head, node, job)), None)
                 if job.node is not None:
-                    self._after(START, partial(self._start, head, job, job.node))
+                    self.after(START, partial(self._start, head, job, job.node))
 
     def _fits(self, head: Head, node: Node, job: Job) -> bool:
         wanted = job.submission
@@ -245,17 +277,21 @@ class RayWorld:
         job.status, job.message = RayJobStatus.RUNNING, "Job is currently running."
         process = job.process = Process(job.submission.submission_id, node, self._programs(job.submission))
         self.processes.append(process)
+        self._begins(job.submission, process)
         if process.program.seconds != float("inf"):
-            self._after(process.program.seconds, lambda: self._end_process(head, job, process))
+            self.after(process.program.seconds, lambda: self._end_process(head, job, process))
         if job.stop_asked:  # the supervisor was asked while it started, and obeys once it can
             self.stop(head, job)
 
-    def _end_process(self, head: Head, job: Job, process: Process, *, stopped: bool = False) -> None:
+    def _end_process(self, head: Head, job: Job, process: Process, how: End = End.EXITED) -> None:
         if not process.alive:
             return
         process.alive = False
-        code = process.program.exit_code
-        if stopped:
+        process.ended(how)
+        if not process.node.running:  # it has outlived its supervisor, and nobody watches it
+            return
+        code = process.program.exit_code if how is not End.KILLED else -9
+        if how is End.STOPPED:
             job.end(RayJobStatus.STOPPED, "Job was intentionally stopped.")
         elif code == 0:
             job.end(RayJobStatus.SUCCEEDED, "Job finished successfully.", exit_code=0)
@@ -265,10 +301,14 @@ class RayWorld:
         self._place(head)
 
     def _end_raylet(self, node: Node) -> None:
+        if not node.running:
+            return
         node.running = False
         for process in self.processes:
-            if process.node is node and not process.program.outlives_raylet:
+            if process.node is node and process.alive and not process.program.outlives_raylet:
                 process.alive = False
+                process.ended(End.KILLED)
+        node.ended()
 
     def _bury(self, head: Head, node: Node) -> None:
         node.state = RayNodeState.DEAD
@@ -282,7 +322,7 @@ class RayWorld:
                 self._end_raylet(node)
                 self._bury(head, node)
 
-        self._after(IDLE_LEAVE, leave)
+        self.after(IDLE_LEAVE, leave)
 
     def _give_up(self, job: Job) -> None:
         if job.status is RayJobStatus.PENDING and job.process is None:

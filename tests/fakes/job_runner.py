@@ -1,0 +1,199 @@
+"""The job runner of the node program, without processes: what it writes, when it ends, and what ends it.
+
+Each rule names the test of `tests/node/test_runner.py` (or `test_ray.py` beside it) that saw it on the real one.
+"""
+
+import json
+import shlex
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciler.model.ray import Submission
+from tests.fakes.files import FakeFiles
+from tests.fakes.ray_world import End, Node, Process, Program, RayWorld
+from tests.fakes.signer import verify
+
+BEAT_SECONDS = 10.0
+# What the sweep of a gate and the keeper give to a runner before they kill it.
+REST_GRACE = 2.0
+TAKEN, BAD_CONFIG, CANNOT_RUN = 75, 78, 127
+ROOT = "/shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a runner runs: a machine in one of its boots."""
+
+    host: str
+    boot: str
+
+
+@dataclass(slots=True)
+class Run:
+    """One runner that took a claim: the truth about an attempt. `began` says that its program was started."""
+
+    submission_id: str
+    folder: str
+    place: Place
+    pid: int
+    process: Process
+    task: dict[str, Any] = field(default_factory=dict)
+    began: bool = False
+    began_at: float = 0.0
+    outcome: str = ""
+    reason: str = "exited"
+    signal: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the program runs."""
+        return self.began and self.process.alive
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that the attempt occupies."""
+        return tuple(str(self.task.get("env", {}).get("RAYOPS_NODES", "")).split(","))
+
+
+class Runners:
+    """Every runner that ever began, on any machine. `argv` of a job is `work SECONDS CODE STOP_SECONDS ...`."""
+
+    def __init__(self, shared: FakeFiles, place: Callable[[Node], Place | None]) -> None:
+        self.ray = RayWorld(lambda _: Program(0.1, CANNOT_RUN), self._begin)
+        self.runs: list[Run] = []
+        # How long other machines take to see what a runner writes, as on a network file system.
+        self.lag = 0.0
+        self._shared = shared
+        self._place = place
+
+    def of(self, submission_id: str) -> Run | None:
+        """Return the one runner that has the claim of an attempt."""
+        return next((run for run in self.runs if run.submission_id == submission_id), None)
+
+    def on(self, node: Node) -> list[Run]:
+        """Return what lives on a node."""
+        return [run for run in self.runs if run.process.node is node and run.process.alive]
+
+    def at(self, place: Place) -> list[Run]:
+        """Return what lives on a machine."""
+        return [run for run in self.runs if run.place == place and run.process.alive]
+
+    def kill(self, run: Run) -> None:
+        """End a runner and its program without a word (test_a_killed_runner_takes_its_program_along)."""
+        self.ray.end_process(run.process, End.KILLED)
+
+    def crash(self, run: Run, number: int = signal.SIGKILL) -> None:
+        """End the program by a signal, as lack of memory does (test_how_a_program_ended_is_told_exactly)."""
+        run.signal = number
+        self._end_with(run, 128 + number)
+
+    def terminate(self, run: Run, patience: float) -> None:
+        """Ask a runner to end, and kill it when it takes longer (test_a_stop_gives_the_program_its_grace)."""
+        if run.process.program.stop_seconds <= patience:
+            self._later(run, run.process.program.stop_seconds, lambda: self._stop(run, "stopped"))
+        else:
+            self._later(run, patience, lambda: self.kill(run))
+
+    def _later(self, run: Run, seconds: float, event: Callable[[], None]) -> None:
+        if seconds <= 0:
+            event()
+        else:
+            self.ray.after(seconds, lambda: event() if run.process.alive else None)
+
+    def _begin(self, submission: Submission, process: Process) -> None:
+        """Claim, then run (test_a_claimed_attempt_is_never_run_again)."""
+        folder = shlex.split(submission.entrypoint)[-1].removeprefix(f"{ROOT}/")
+        place = self._place(process.node)
+        if place is None or self._shared.read_elsewhere(f"{folder}/claim.json") is not None:
+            process.program = Program(0.1, TAKEN)
+            return
+        run = Run(submission.submission_id, folder, place, 1000 + len(self.runs), process)
+        self.runs.append(run)
+        claim = {"hostName": place.host, "bootId": place.boot, "pid": run.pid, "startTicks": run.pid}
+        self._write(run, "claim", {"submissionId": run.submission_id, **claim, "claimedAt": ""})
+        process.ended = lambda how: self._ended(run, how)
+        task = self._shared.read_elsewhere(f"{folder}/config/attempt.json")
+        if task is None:
+            # test_a_bad_description_runs_nothing_and_says_so
+            run.reason, process.program = "not-started", Program(0.1, BAD_CONFIG)
+            return
+        run.task = json.loads(task)
+        if self._newer_head(run):
+            # test_an_attempt_of_an_older_head_does_not_begin
+            run.reason, process.program = "fenced", Program(0.1, CANNOT_RUN)
+            return
+        run.began, run.began_at = True, self.ray.seconds
+        process.program = self._program(run)
+        self._beat(run)
+
+    def _program(self, run: Run) -> Program:
+        _, seconds, code, stop_seconds, *_ = run.task["argv"]
+        # test_a_program_that_ignores_the_stop_is_killed_after_its_grace
+        stop = min(float(stop_seconds), float(run.task["graceSeconds"]))
+        limit = run.task["attemptLimitSeconds"]
+        if limit is not None and float(limit) < float(seconds):
+            # test_the_attempt_limit_ends_the_program
+            self._later(run, float(limit), lambda: self._stop(run, "timed-out"))
+        return Program(float(seconds), int(code), stop, outlives_raylet=True)
+
+    def _stop(self, run: Run, reason: str) -> None:
+        if run.process.alive and run.reason == "exited":
+            run.reason = reason
+            self._later(run, run.process.program.stop_seconds, lambda: self._end_with(run, 143))
+
+    def _end_with(self, run: Run, code: int) -> None:
+        run.process.program = replace(run.process.program, exit_code=code)
+        self.ray.end_process(run.process)
+
+    def _ended(self, run: Run, how: End) -> None:
+        """Write the result last, unless there was no chance to (test_what_outlived_its_runner_counts_as_alive)."""
+        if how is End.KILLED:
+            run.outcome = "killed"
+            return
+        if how is End.STOPPED and run.reason == "exited":
+            run.reason = "stopped"
+        run.outcome = run.reason
+        code = run.process.program.exit_code
+        result = {
+            "protocol": 1,
+            "submissionId": run.submission_id,
+            "outcome": run.reason,
+            "exitCode": None if run.signal is not None or run.reason == "stopped" else code,
+            "signal": run.signal if run.signal is not None else (15 if run.reason == "stopped" else None),
+            "startedAt": "",
+            "endedAt": "",
+            "seconds": 0.0,
+            "message": "",
+        }
+        self._write(run, "result", result)
+
+    def _beat(self, run: Run) -> None:
+        """Beat, and look for a newer head (test_a_newer_head_ends_the_program)."""
+        if not run.process.alive:
+            return
+        self._shared.write_elsewhere(f"{run.folder}/heartbeat.json", b"{}")
+        if run.reason == "exited" and self._newer_head(run):
+            self._stop(run, "fenced")
+        self.ray.after(BEAT_SECONDS, lambda: self._beat(run))
+
+    def _newer_head(self, run: Run) -> bool:
+        """Say whether a signed head file is newer (test_an_unsigned_newer_head_ends_nothing)."""
+        files = [self._shared.read_elsewhere(run.task[key].removeprefix(f"{ROOT}/")) for key in _HEAD_FILES]
+        if files[0] is None or files[1] is None:
+            return False
+        head = json.loads(files[0])
+        if not verify(head["payload"].encode(), head["signature"], files[1].decode()):
+            return False
+        epoch: int = json.loads(head["payload"])["epoch"]
+        return epoch > int(run.task["epoch"])
+
+    def _write(self, run: Run, name: str, document: dict[str, Any]) -> None:
+        path = f"{run.folder}/{name}.json"
+        self._shared.write_elsewhere(path, json.dumps(document).encode(), hidden=self.lag > 0)
+        if self.lag > 0:
+            self.ray.after(self.lag, self._shared.reveal)
+
+
+_HEAD_FILES = ("headFile", "allowedSigners")
