@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.clock import Clock
-from reconciler.config import MachineSettings, Settings
+from reconciler.config import MachineSettings, PathSettings, Settings
 from reconciler.kind import Doors, Site
 from reconciler.model import layout
 from reconciler.model.ledger import Ledger
@@ -43,18 +43,22 @@ class ReadOnly(Refused):
 class Ground:
     """The directories of an installation."""
 
+    paths: PathSettings
     state: Files
     shared: Files
-    status: Files
+
+    @property
+    def status(self) -> Files:
+        """The directory for readers, made when it is not there: only who leads asks for it."""
+        self.paths.status.mkdir(parents=True, exist_ok=True)
+        return DiskFiles(self.paths.status)
 
 
 def ground(settings: Settings) -> Ground:
-    """Open the directories; the state and status ones are made, the shared one must be there."""
+    """Open the directories; the state one is made, the shared one must be there."""
     paths = settings.paths
     paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shared = DiskFiles(paths.shared)
-    paths.status.mkdir(parents=True, exist_ok=True)
-    return Ground(DiskFiles(paths.state, folder_mode=0o700), shared, DiskFiles(paths.status))
+    return Ground(paths, DiskFiles(paths.state, folder_mode=0o700), DiskFiles(paths.shared))
 
 
 @contextmanager
