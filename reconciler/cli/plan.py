@@ -8,6 +8,8 @@ import orjson
 from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.run import settings_of
+from reconciler.cli.text import clean, safe_json
+from reconciler.remote.files import FilesError
 
 EXAMPLES = """  rayops plan                          the newest revision of the source
   rayops plan --tree .                 a work tree, before it is committed
@@ -34,11 +36,11 @@ def run(call: Call) -> Exit:
     detailed = call.options.detailed_exitcode
     try:
         changes, errors = _show(call)
-    except Ended as end:
-        if detailed:
-            call.screen.note(end.message)
-            return Exit(ERROR)
-        raise
+    except (Ended, FilesError) as end:
+        if not detailed:
+            raise
+        call.screen.note(end.message)
+        return Exit(ERROR)
     if detailed:
         return Exit(ERROR if errors else CHANGES if changes else NOTHING)
     return Exit.USAGE if errors else Exit.DONE
@@ -57,10 +59,11 @@ def _show(call: Call) -> tuple[bool, bool]:
     plan = plan_json(shown.world, shown.plan)
     match options.output:
         case "json":
-            call.screen.line(orjson.dumps(plan, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode())
+            text = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode()
+            call.screen.line(safe_json(text))
         case "markdown":
             call.screen.line(markdown(plan))
         case _:
             for line in lines(plan):
-                call.screen.line(line)
-    return bool(plan["changes"] or plan["actions"] or plan["held"]), bool(plan["errors"])
+                call.screen.line(clean(line))
+    return bool(plan["changes"] or plan["actions"] or plan["held"]), bool(plan["errors"] or plan["problems"])

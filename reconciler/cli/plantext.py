@@ -1,14 +1,18 @@
 """Plans and passes in words, for a terminal and for a pull request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from reconciler.cli.text import clean
 from reconciler.loop import PassReport
 from reconciler.model.outcome import Done, NotDone, Unknown
 
 _SIGNS = {"add": "+", "change": "~", "remove": "-", "rename": ">"}
 # A comment on a forge may have 65,536 characters (GitHub); the rest is one command away.
 MARKDOWN_LIMIT = 60_000
+MESSAGE_LIMIT = 500
+# How many lines each part of a comment may have: the first number with which the comment is short enough counts.
+MOST = (1000, 200, 50, 10)
 MARKER = "<!-- rayops plan -->"
 
 
@@ -46,7 +50,7 @@ def summary(plan: Mapping[str, Any]) -> str:
     text = f"Plan: {counts['add']} to add, {counts['change']} to change, {counts['remove']} to remove"
     if counts["rename"]:
         text += f", {counts['rename']} to rename"
-    text += f"; {len(plan['actions'])} actions now, {len(plan['holds'])} waiting"
+    text += f"; {len(plan['actions'])} to do now, {len(plan['holds'])} waiting"
     if plan["held"]:
         text += f", {len(plan['held'])} held for approval"
     return f"{text}. Digest {plan['digest'][:12]}."
@@ -54,51 +58,58 @@ def summary(plan: Mapping[str, Any]) -> str:
 
 def markdown(plan: Mapping[str, Any]) -> str:
     """Return a plan as a comment: the counts first, details folded, never longer than a forge takes."""
-    body = [MARKER, f"**{summary(plan)}**", ""]
-    body.extend(f"- :x: `{_code(error)}`" for error in plan["errors"])
-    for target, texts in plan["problems"].items():
-        body.extend(f"- :x: `{target}`: {_escape(text)}" for text in texts)
-    body.extend(
-        f"- :raised_hand: held: {_escape(held['message'])}; approve `{held['digest']}`" for held in plan["held"]
-    )
+    for most in MOST:
+        text = "\n".join(_comment(plan, most))
+        if len(text) <= MARKDOWN_LIMIT:
+            return text
+    return f"{MARKER}\n**{summary(plan)}**\n\nThe whole plan is too long for a comment; `rayops plan` shows it."
+
+
+def _comment(plan: Mapping[str, Any], most: int) -> Iterator[str]:
+    yield from (MARKER, f"**{summary(plan)}**", "")
+    mistakes = [*plan["errors"], *(f"{who}: {text}" for who, texts in plan["problems"].items() for text in texts)]
+    yield from _some(mistakes, lambda mistake: f"- :x: {_code(mistake)}", most)
+    for held in plan["held"]:
+        yield f"- :raised_hand: held: {_code(held['message'])}; to let it pass: `rayops approve {held['digest']}`"
+        yield from _some(held["what"], lambda what: f"  - {_code(what)}", most)
     if plan["changes"]:
-        body += [
-            "",
-            "```diff",
-            *(_code(f"{_SIGNS[c['op']]} {c['object']}  {c['message']}") for c in plan["changes"]),
-        ]
-        body.append("```")
+        yield from ("", "```diff", *_some(plan["changes"], _change, most), "```")
     for heading, part in (("What happens now", plan["actions"]), ("What waits, and why", plan["holds"])):
         if part:
-            body += [
-                "",
-                f"<details><summary>{heading} ({len(part)})</summary>",
-                "",
-                "| object | | why |",
-                "|---|---|---|",
-            ]
-            body += [_row(each) for each in part]
-            body += ["", "</details>"]
-    text = "\n".join(body) + f"\n\nRevision `{plan['revision']}`, digest `{plan['digest']}`.\n"
-    if len(text) <= MARKDOWN_LIMIT:
-        return text
-    return f"{MARKER}\n**{summary(plan)}**\n\nThe whole plan is too long for a comment; `rayops plan` shows it.\n"
+            yield from ("", f"<details><summary>{heading} ({len(part)})</summary>", "")
+            yield from ("| object | | why |", "|---|---|---|", *_some(part, _row, most), "", "</details>")
+    yield from ("", f"Revision {_code(plan['revision'])}, digest `{plan['digest']}`.")
+
+
+def _some(each: Sequence[Any], show: Callable[[Any], str], most: int) -> Iterator[str]:
+    """Return the first as lines, and how many more there are."""
+    yield from map(show, each[:most])
+    if len(each) > most:
+        yield f"… and {len(each) - most} more"
+
+
+def _change(each: Mapping[str, Any]) -> str:
+    return f"{_SIGNS[each['op']]} {_text(each['object'])}  {_text(each['message'])}"
 
 
 def _row(each: Mapping[str, Any]) -> str:
     part = f"/{each['part']}" if each.get("part") else ""
-    return f"| `{each['object']}{part}` | {each.get('effect', '')} {each['reason']} | {_escape(each['message'])} |"
-
-
-def _escape(text: str) -> str:
-    """Return text that no forge reads as markup, a mention or a link."""
-    for sign in "\\`*_{}[]<>#|@!~":
-        text = text.replace(sign, f"&#{ord(sign)};")
-    return " ".join(text.split())
+    what = f"{each.get('effect', '')} {each['reason']}".strip()
+    return f"| {_code(each['object'] + part)} | {what} | {_code(each['message'])} |"
 
 
 def _code(text: str) -> str:
-    return " ".join(text.replace("`", "'").split())
+    """Return text as code, in which no forge reads markup, a link, a mention or an issue's number."""
+    return f"`{_text(text)}`"
+
+
+def _text(text: str) -> str:
+    """Return text on one line that neither ends a span of code nor a cell of a table.
+
+    Entities would not do: forges look for mentions after they have read the entities.
+    """
+    short = text if len(text) <= MESSAGE_LIMIT else text[:MESSAGE_LIMIT] + "…"
+    return " ".join(clean(short).replace("`", "'").replace("|", "¦").split()) or "-"
 
 
 def passed(report: PassReport) -> Iterator[str]:

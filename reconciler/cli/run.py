@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 
 from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
+from reconciler.cli.text import clean
 from reconciler.config import Misconfigured, Settings, find, read_settings
 
 
@@ -62,7 +63,7 @@ class Once:
         except Refused as why:
             raise Ended(Exit.REFUSED, str(why)) from why
         for line in passed(report):
-            call.screen.line(line)
+            call.screen.line(clean(line))
         return Exit.NO if report.trouble else Exit.DONE
 
 

@@ -1,9 +1,11 @@
 """A plan as people review it: what changes in the repo, what happens at once, what waits, what is held."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from reconciler.model.effect import Effect
 from reconciler.model.ids import ObjectId
 from reconciler.model.json import digest
 from reconciler.model.plan import Plan, Reason, effect_document
@@ -45,7 +47,10 @@ def differences(world: World, plan: Plan) -> tuple[Difference, ...]:
     found.extend(
         Difference(identity, Op.REMOVE, "no file describes it any more")
         for key in world.ledger.known
-        if (identity := object_id(key)) not in world.desired.objects and key not in moved
+        if (identity := object_id(key)) not in world.desired.objects
+        and key not in moved
+        # A broken file may describe it: the planner removes nothing of that team, either.
+        and identity.team not in world.desired.unsettled
     )
     return tuple(sorted(found))
 
@@ -63,7 +68,7 @@ def plan_json(world: World, plan: Plan) -> dict[str, Any]:
         "actions": [
             {
                 "object": str(action.target),
-                **effect_document(action.effect),
+                **_shown(action.effect),
                 "reason": action.because.reason.value,
                 "message": action.because.text,
                 "numbers": dict(action.because.numbers),
@@ -86,3 +91,11 @@ def plan_json(world: World, plan: Plan) -> dict[str, Any]:
         ],
     }
     return {**document, "digest": digest(document)}
+
+
+def _shown(effect: Effect) -> dict[str, object]:
+    """Return an effect without what people may have put secrets into: values of the environment, the whole spec."""
+    document = effect_document(effect)
+    document.pop("spec", None)
+    env = document.get("env")
+    return {**document, "env": sorted(env)} if isinstance(env, Mapping) else document
