@@ -68,7 +68,7 @@ class MachineSettings:
 
 @dataclass(frozen=True, slots=True)
 class RaySettings:
-    """How Ray is talked to. `interpreters` names, by Ray version, a Python here that has this version."""
+    """How Ray is talked to. `interpreters` names, by cluster, a Python here that has its version."""
 
     interpreters: Mapping[str, str] = field(default_factory=dict)
     request_timeout: timedelta = timedelta(seconds=10)

@@ -76,6 +76,8 @@ def run(words: Sequence[str], around: Surroundings) -> int:
         return _say(around, end.code, end.message)
     except FilesError as error:
         return _say(around, Exit.UNREACHABLE, error.message)
+    except PermissionError as error:
+        return _say(around, Exit.REFUSED, f"{error.filename}: {error.strerror}; run this as the daemon's user")
     except BrokenPipeError:
         return int(Exit.DONE)  # the reader has what it wanted
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ def settings_of(call: Call) -> Settings:
     try:
         file = find(call.options.config, call.around.environment)
         if file is None:
-            raise Ended(Exit.USAGE, "no settings file (give --config FILE; `rayops init` writes an example)")
+            raise Ended(Exit.USAGE, "no settings file (give --config FILE; docs/operations.md has an example)")
         return read_settings(file)
     except Misconfigured as mistake:
         raise Ended(Exit.USAGE, str(mistake)) from mistake

@@ -57,6 +57,13 @@ class SlotSeen:
     message: str = ""
     log: str = ""
 
+    @property
+    def words(self) -> str:
+        """What to tell people: the message, and the last line of the start log, which names Ray's own reason."""
+        lines = [line.strip() for line in self.log.splitlines() if line.strip()]
+        said = self.message or "no message"
+        return f"{said}; its log ends with: {lines[-1]}" if lines else said
+
 
 class ClaimState(StrEnum):
     """Whether the process that claimed an attempt lives, as its machine tells it."""

@@ -153,6 +153,28 @@ def test_a_mass_deletion_is_held_until_it_is_approved_by_digest(site: Installati
         site.until_gone(f"job/rl/many-{number}")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_job_whose_raylet_ends_is_retried(site: Installation, number: signal.Signals) -> None:
+    name = f"evicted-{int(number)}"
+    script = "test -e $RAYOPS_CHECKPOINT_DIR/began && exit 0; touch $RAYOPS_CHECKPOINT_DIR/began; sleep 60"
+    site.commit("Add", site.job(name, script, more="  retry: {limit: 3, backoff: 1s}\n"))
+    running = site.until(f"job/rl/{name}", "Running")
+    began = site.shared / f"users/alice/checkpoints/rl/{name}/began"
+    deadline = time.monotonic() + 30
+    while not began.exists():
+        assert time.monotonic() < deadline, site.trail()
+        time.sleep(0.2)
+    node = running["detail"]["attempts"][0]["nodes"][0]
+    (record,) = (site.home / "node").glob(f"*/main/worker-{node}/state.json")
+    os.kill(json.loads(record.read_text())["core"]["raylet"]["pid"], number)
+    seen = site.until(f"job/rl/{name}", "Succeeded", seconds=150)
+    states = [each["state"] for each in seen["detail"]["attempts"]]
+    # Whether the program was ended by a signal first, or its runner before it could tell, both are retried. An
+    # attempt between them may have been meant for the dead node before Ray had noticed, and never began.
+    assert states[0] in {"Lost", "Failed"}
+    assert states.count("Succeeded") == 1
+
+
 def test_a_dead_head_is_replaced_and_its_job_is_retried(site: Installation) -> None:
     site.commit("Add", site.job("orphan", "sleep 20; echo done", more="  retry: {limit: 2, backoff: 1s}\n"))
     site.until("job/rl/orphan", "Running")

@@ -183,10 +183,10 @@ def _proven_dead(case: Case) -> tuple[Decision, ...] | None:
             text = f"{head.node} never began to start epoch {case.record.epoch}: again"
             return case.start_again(Because(Reason.OUTCOME_UNKNOWN, text))
         case Present(seen=slot) if head.session is None:
-            because = Because(Reason.HEAD_START_FAILED, f"head on {head.node} did not start: {slot.message}")
+            because = Because(Reason.HEAD_START_FAILED, f"head on {head.node} did not start: {slot.words}")
             return case.note(because, replace(case.failed_again(), head=None))
         case Present(seen=slot):
-            because = Because(Reason.HEAD_DIED, f"head on {head.node} is {slot.state.value}: {slot.message}")
+            because = Because(Reason.HEAD_DIED, f"head on {head.node} is {slot.state.value}: {slot.words}")
             return case.note(because, case.without_head())
         case _:
             return None

@@ -183,7 +183,7 @@ def _ended(case: Case) -> tuple[Decision, ...] | None:
         return None
     if slot.epoch != record.epoch:
         return case.start(Because(Reason.OUTCOME_UNKNOWN, f"{case.name} never began to start: again"))
-    text = f"Ray on {case.name} is {slot.state.value}: {slot.message or 'no message'}"
+    text = f"Ray on {case.name} is {slot.state.value}: {slot.words}"
     if record.joined is not None:
         return case.start(Because(Reason.NODE_LOST, text))
     failed = record.failed
