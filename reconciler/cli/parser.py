@@ -74,10 +74,8 @@ def run(words: Sequence[str], around: Surroundings) -> int:
         return int(_run(words, around))
     except Ended as end:
         return _say(around, end.code, end.message)
-    except FilesError as error:
-        return _say(around, Exit.UNREACHABLE, error.message)
-    except PermissionError as error:
-        return _say(around, Exit.REFUSED, f"{error.filename}: {error.strerror}; run this as the daemon's user")
+    except (FilesError, PermissionError) as error:
+        return _say(around, *_no_files(error))
     except BrokenPipeError:
         return int(Exit.DONE)  # the reader has what it wanted
     except KeyboardInterrupt:
@@ -90,6 +88,12 @@ def run(words: Sequence[str], around: Surroundings) -> int:
             traceback.print_exc(file=around.err)
         what = f"{type(error).__name__}: {error}" + ("" if verbose else " (-v shows where)")
         return _say(around, Exit.BUG, f"this is a bug in rayops: {what}")
+
+
+def _no_files(error: FilesError | PermissionError) -> tuple[Exit, str]:
+    if isinstance(error, FilesError):
+        return Exit.UNREACHABLE, error.message
+    return Exit.REFUSED, f"{error.filename}: {error.strerror}; run this as the daemon's user"
 
 
 def verb_parser(verb: Verb) -> Parser:
