@@ -1,6 +1,6 @@
 """What a kind must provide, and the doors that its looking and doing go through."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol, TypeAlias
@@ -109,13 +109,15 @@ class Kind:
 
     `looks` come first in a pass; `looks_then` follow, with the answers to all first looks in the world. `effects`
     maps each of its effects to what carries it out, and `settle` to the changes that its success makes. `extras`
-    are further status documents, by path.
+    are further status documents, by path. A kind of which there are very many tells with `status_of` about those
+    objects whose file, record or place in the plan changed, and about those that change by time alone.
     """
 
     name: str
     plural: str
     short: tuple[str, ...]
     status: Callable[[World, Plan], Iterable[ObjectStatus]]
+    status_of: Callable[[World, Plan, Collection[ObjectId]], Iterable[ObjectStatus]] | None = None
     plan: Callable[[World], Iterable[Decision]] = no_decisions
     looks: Looks = no_looks
     looks_then: Looks = no_looks

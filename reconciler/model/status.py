@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from reconciler.model.ids import ObjectId
+
 STATUS_VERSION = "rayops.status/v1"
 
 
@@ -64,8 +66,12 @@ class ObjectStatus:
     @property
     def path(self) -> str:
         """Return the document's place below the status directory."""
-        middle = f"{self.team}/" if self.team else ""
-        return f"{self.kind.lower()}/{middle}{self.name}.json"
+        return path_of(ObjectId(self.kind, self.team, self.name))
+
+
+def path_of(identity: ObjectId) -> str:
+    """Return the place of an object's document below the status directory."""
+    return f"{identity}.json"
 
 
 @dataclass(frozen=True, slots=True)

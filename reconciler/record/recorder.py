@@ -12,11 +12,12 @@ from reconciler.model.moment import Moment
 from reconciler.model.outcome import Done, NotDone, Unknown
 from reconciler.model.plan import Because, Held, Plan
 from reconciler.model.snapshot import SourceProblem
-from reconciler.model.status import Event, ObjectStatus
+from reconciler.model.status import Event, ObjectStatus, path_of
 from reconciler.model.world import World
 from reconciler.record.document import Overview
 from reconciler.record.history import History
 from reconciler.record.status import StatusWriter
+from reconciler.record.touched import Told
 from reconciler.remote.files import FilesError
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class Recorder:
         self._clock = clock
         self._holds: dict[tuple[ObjectId, str], Because] = {}
         self._troubles: dict[str, str] = {}
+        # What the status directory was made of last; None until all of it was told once.
+        self._told: Told | None = None
 
     def record(
         self,
@@ -47,9 +50,8 @@ class Recorder:
         now = self._clock.now()
         events = [*self._events(plan, finished, now), *self._troubles_told(problem, trouble, now)]
         if world is not None:
-            documents = [each for kind in self._kinds for each in kind.status(world, plan)]
             extras = {path: value for kind in self._kinds for path, value in kind.extras(world).items()}
-            self._write(documents, self._overview(world, plan, problem, trouble, extras))
+            self._write(world, plan, self._overview(world, plan, problem, trouble, extras))
         else:
             # Nothing is known of objects: what was written of them stays.
             view = Overview(revision="", source=problem, read_only=trouble, extras=None)
@@ -68,13 +70,26 @@ class Recorder:
         """Say that the daemon lives."""
         self._complain("heartbeat", self._status.beat(number, pid, revision))
 
-    def _write(self, documents: list[ObjectStatus], view: Overview) -> None:
+    def _write(self, world: World, plan: Plan, view: Overview) -> None:
         try:
-            gone = self._status.paths() - {each.path for each in documents}
+            there = self._status.paths()
         except FilesError as error:
             self._complain("status", error.message)
             return
+        told = Told.of(world, plan)
+        touched = told.touched_since(self._told) if self._told is not None else None
+        documents = [each for kind in self._kinds for each in _documents(kind, world, plan, touched)]
+        gone = self._left(there, touched) - {each.path for each in documents}
+        # What is handed over is written now or by a later call, so that it need not be told again.
+        self._told = told
         self._complain("status", self._status.write(documents, sorted(gone), view))
+
+    def _left(self, there: frozenset[str], touched: set[ObjectId] | None) -> set[str]:
+        """Return the documents there that were told about anew, if their objects still are."""
+        if touched is None:
+            return set(there)
+        partly = tuple(f"{kind.name.lower()}/" for kind in self._kinds if kind.status_of is not None)
+        return {path for path in there if not path.startswith(partly)} | (there & set(map(path_of, touched)))
 
     def _overview(
         self, world: World, plan: Plan, problem: SourceProblem | None, trouble: str, extras: dict[str, object]
@@ -129,6 +144,12 @@ class Recorder:
         if problem is not None and self._troubles.get(what) != problem:
             log.warning("not written", extra={"what": what, "text": problem})
         self._troubles[what] = problem or ""
+
+
+def _documents(kind: Kind, world: World, plan: Plan, touched: set[ObjectId] | None) -> Iterable[ObjectStatus]:
+    if touched is None or kind.status_of is None:
+        return kind.status(world, plan)
+    return kind.status_of(world, plan, {each for each in touched if each.kind == kind.name})
 
 
 def _outcome(finished: Finished, now: Moment, revision: str) -> Event:

@@ -11,7 +11,7 @@ from reconciler.kinds.job.execute import (
 from reconciler.kinds.job.observe import looks, looks_then
 from reconciler.kinds.job.plan import plan
 from reconciler.kinds.job.settle import deleted, submitted
-from reconciler.kinds.job.status import queues, status
+from reconciler.kinds.job.status import queues, status, status_of
 from reconciler.model.effect import BurnClaim, DeleteRayRecord, StopAttempt, SubmitAttempt, SweepAttempt
 
 KIND = Kind(
@@ -20,6 +20,7 @@ KIND = Kind(
     short=("j",),
     plan=plan,
     status=status,
+    status_of=status_of,
     looks=looks,
     looks_then=looks_then,
     extras=queues,

@@ -1,11 +1,12 @@
 """What people see of jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import Any
 
 from reconciler.kinds.job.ending import next_try
 from reconciler.kinds.job.plan import queue_order
+from reconciler.model.derived import Derived
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
 from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState
@@ -31,10 +32,26 @@ _HEALTH = {
 
 def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
     """Describe every job that is desired or still has something live."""
+    desired = [identity for identity, _, _ in documents(world, "Job")]
+    return status_of(world, plan, {*desired, *map(job_id, world.ledger.jobs)})
+
+
+def status_of(world: World, plan: Plan, some: Collection[ObjectId]) -> Iterator[ObjectStatus]:
+    """Describe those of `some` jobs that are still there, and those whose state may change by time alone."""
     told = stories(plan, "Job")
-    desired = {i: d for i, d, _ in documents(world, "Job") if isinstance(d, Job)}
-    for identity in sorted({*desired, *map(job_id, world.ledger.jobs)}):
-        yield _one(world, identity, desired.get(identity), told.get(identity))
+    for identity in sorted({*some, *_PAUSING.of(world.ledger.jobs).values()}):
+        loaded = world.desired.objects.get(identity)
+        if loaded is not None or str(identity) in world.ledger.jobs:
+            yield _one(world, identity, loaded.document if loaded is not None else None, told.get(identity))
+
+
+def _pausing(key: str, record: JobRecord) -> tuple[str, ObjectId] | None:
+    between = record.closed is None and record.live is None and record.attempts
+    return (key, job_id(key)) if between else None
+
+
+# Jobs between two attempts: once the pause is over they are queued.
+_PAUSING = Derived(_pausing)
 
 
 def _one(world: World, identity: ObjectId, job: Job | None, story: Story | None) -> ObjectStatus:
