@@ -57,15 +57,25 @@ class Ground:
 def ground(settings: Settings) -> Ground:
     """Open the directories; the state one is made, the shared one must be there."""
     paths = settings.paths
-    paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_state(settings, error) from error
     return Ground(paths, DiskFiles(paths.state, folder_mode=0o700), DiskFiles(paths.shared))
+
+
+def _no_state(settings: Settings, error: OSError) -> Refused:
+    return Refused(f"{settings.paths.state} cannot be used as the state directory: {error.strerror}")
 
 
 @contextmanager
 def only_daemon(settings: Settings) -> Iterator[None]:
     """Hold the lock of the state directory: two daemons on one machine never share a ledger."""
     path = settings.paths.state / "daemon.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _no_state(settings, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,6 +96,8 @@ def daemon_pid(settings: Settings) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _no_state(settings, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -7,7 +7,7 @@ import orjson
 
 from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
-from reconciler.cli.run import settings_of
+from reconciler.cli.run import refusals, settings_of
 from reconciler.cli.text import clean, safe_json
 from reconciler.remote.files import FilesError
 
@@ -47,15 +47,13 @@ def run(call: Call) -> Exit:
 
 
 def _show(call: Call) -> tuple[bool, bool]:
-    from reconciler.app import Refused, preview
+    from reconciler.app import preview
     from reconciler.cli.plantext import lines, markdown
     from reconciler.model.preview import plan_json
 
     options = call.options
-    try:
+    with refusals():
         shown = preview(settings_of(call), call.around.clock, options.tree, options.revision)
-    except Refused as why:
-        raise Ended(Exit.REFUSED, str(why)) from why
     plan = plan_json(shown.world, shown.plan)
     match options.output:
         case "json":

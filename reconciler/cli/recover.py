@@ -3,8 +3,9 @@
 from argparse import ArgumentParser
 
 from reconciler.cli.call import Call
-from reconciler.cli.exit import Ended, Exit
-from reconciler.cli.run import settings_of
+from reconciler.cli.exit import Exit
+from reconciler.cli.run import refusals, settings_of
+from reconciler.cli.text import clean
 
 EXAMPLES = """  rayops recover            show what would be remembered; change nothing
   rayops recover --adopt    put it in force; the old files stay as backups
@@ -18,15 +19,13 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> Exit:
     """Rebuild, say what was found, and adopt it if asked to."""
-    from reconciler.app import Refused, recover
+    from reconciler.app import recover
 
-    try:
+    with refusals():
         rebuilt = recover(settings_of(call), call.around.clock, adopt=call.options.adopt)
-    except Refused as why:
-        raise Ended(Exit.REFUSED, str(why)) from why
     ledger = rebuilt.ledger
     for note in rebuilt.notes:
-        call.screen.line(note)
+        call.screen.line(clean(note))
     live = sum(1 for record in ledger.jobs.values() if record.live is not None)
     call.screen.line(
         f"site {ledger.meta.site}: {len(ledger.clusters)} clusters, {len(ledger.jobs)} jobs ({live} may run), "

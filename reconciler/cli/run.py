@@ -4,6 +4,8 @@ import os
 import re
 import signal
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
@@ -22,6 +24,31 @@ def settings_of(call: Call) -> Settings:
         raise Ended(Exit.USAGE, str(mistake)) from mistake
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """End the call when the daemon may not run here now, or somebody may not ask it to."""
+    from reconciler.app import Refused
+
+    try:
+        yield
+    except Refused as why:
+        raise Ended(Exit.REFUSED, str(why)) from why
+
+
+def _nudge(settings: Settings) -> int | None:
+    """Make the daemon look at its source, and return its process id; None when there is none."""
+    from reconciler.app import daemon_pid
+
+    pid = daemon_pid(settings)
+    try:
+        if pid is not None:
+            os.kill(pid, signal.SIGUSR1)
+    except (ProcessLookupError, PermissionError) as error:
+        # Another user's, or in another container that shares our directory.
+        raise Ended(Exit.REFUSED, f"daemon {pid} cannot be signalled from here: {error.strerror}") from error
+    return pid
+
+
 class Run:
     """The daemon."""
 
@@ -33,13 +60,10 @@ class Run:
 
     def run(self, call: Call) -> Exit:
         """Run until TERM or INT; HUP and USR1 make it look at the source at once."""
-        from reconciler.app import Refused, run_daemon
+        from reconciler.app import run_daemon
 
-        settings = settings_of(call)
-        try:
-            run_daemon(settings, call.around.clock, call.options.log_level)
-        except Refused as why:
-            raise Ended(Exit.REFUSED, str(why)) from why
+        with refusals():
+            run_daemon(settings_of(call), call.around.clock, call.options.log_level)
         return Exit.DONE
 
 
@@ -54,14 +78,11 @@ class Once:
 
     def run(self, call: Call) -> Exit:
         """Do one pass and wait for what it began; say what it did."""
-        from reconciler.app import Refused, run_once
+        from reconciler.app import run_once
         from reconciler.cli.plantext import passed
 
-        settings = settings_of(call)
-        try:
-            report = run_once(settings, call.around.clock, call.options.log_level)
-        except Refused as why:
-            raise Ended(Exit.REFUSED, str(why)) from why
+        with refusals():
+            report = run_once(settings_of(call), call.around.clock, call.options.log_level)
         for line in passed(report):
             call.screen.line(clean(line))
         return Exit.NO if report.trouble else Exit.DONE
@@ -77,12 +98,10 @@ class Sync:
 
     def run(self, call: Call) -> Exit:
         """Make the daemon on this machine look at its source now, instead of at its next poll."""
-        from reconciler.app import daemon_pid
-
-        pid = daemon_pid(settings_of(call))
+        with refusals():
+            pid = _nudge(settings_of(call))
         if pid is None:
             raise Ended(Exit.UNREACHABLE, "no daemon runs on this machine for this state directory")
-        os.kill(pid, signal.SIGUSR1)
         call.screen.note(f"daemon {pid} looks at its source now")
         return Exit.DONE
 
@@ -98,16 +117,15 @@ class Accept:
 
     def run(self, call: Call) -> Exit:
         """Let the daemon apply a revision that does not follow the applied one, such as after a force push."""
-        from reconciler.app import accept, daemon_pid
+        from reconciler.app import accept
 
         revision = call.options.revision
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision):
             raise Ended(Exit.USAGE, "give the whole commit id; `rayops get site -o json` and the status name it")
         settings = settings_of(call)
-        accept(settings, revision)
-        pid = daemon_pid(settings)
-        if pid is not None:
-            os.kill(pid, signal.SIGUSR1)
+        with refusals():
+            accept(settings, revision)
+            _nudge(settings)
         call.screen.note(f"{revision} may be applied now")
         return Exit.DONE
 
