@@ -13,7 +13,6 @@ NEXT_STEP = {
     "HeldByBrake": "look at `rayops plan`; approve the plan's digest in the Site if it is meant",
     "BackingOff": "nothing, if the message is about a passing fault: it is tried again by itself",
     "InFlight": "nothing: an earlier step is on its way",
-    "ReadOnly": "tell the operator: the daemon has lost its memory and touches nothing (`rayops recover`)",
     "ClusterNotReady": "look at its cluster: `rayops why cluster/NAME`",
     "Starting": "nothing: it starts",
     "Stopping": "nothing: it stops",
@@ -52,7 +51,6 @@ NEXT_STEP = {
     "Stopped": "take `stop: true` out of its file, or count `rerun` up, to run it again",
     "TimedOut": "raise the limit and rerun it",
     "Lost": "count `rerun` up to run it again",
-    "StoppedByHand": "somebody stopped it past the repo: count `rerun` up to run it again",
     "StatusUnreadable": "tell the operator: its status file cannot be read",
 }
 
