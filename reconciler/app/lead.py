@@ -43,8 +43,17 @@ class Running:
     recorder: Recorder
 
 
+def recorder_of(settings: Settings, clock: Clock, redaction: Redaction) -> Recorder:
+    """Return what tells readers; it lasts longer than a lead, so that it tells each trouble once."""
+    here = ground(settings)
+    status = StatusWriter(here.status, clock, redaction)
+    return Recorder(status, History(here.status, clock, redaction), ALL, clock)
+
+
 @contextmanager
-def running(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction) -> Iterator[Running]:
+def running(
+    settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, recorder: Recorder
+) -> Iterator[Running]:
     """Build everything that a pass needs, as the leader of the site; close it at the end.
 
     Raises Refused when another daemon runs here, and ReadOnly when the ledger must not be used.
@@ -52,8 +61,6 @@ def running(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redac
     with ExitStack() as stack:
         here = ground(settings)
         stack.enter_context(only_daemon(settings))
-        status = StatusWriter(here.status, clock, redaction)
-        recorder = Recorder(status, History(here.status, clock, redaction), ALL, clock)
         store = LedgerStore(here.state, here.shared, clock)
         ledger = store.open()
         if isinstance(ledger, LedgerFault):
@@ -91,19 +98,21 @@ def run_daemon(settings: Settings, clock: Clock, level: str) -> None:
     """Be the daemon until a signal asks it to stop; without a usable ledger, say so and wait for one."""
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
+    recorder = recorder_of(settings, clock, redaction)
     with ExitStack() as stack:
         listen(wakeups, stack)
         while not wakeups.stopping:
+            # Before the look at the ledger, so that a signal during it is not slept over.
+            wakeups.event.clear()
             try:
-                _lead(settings, clock, wakeups, redaction)
-            except ReadOnly as trouble:
-                log.warning("read-only", extra={"reason": str(trouble)})
-                wakeups.event.clear()
-                clock.wait(wakeups.event, settings.daemon.heartbeat)
+                _lead(settings, clock, wakeups, redaction, recorder)
+            except ReadOnly:
+                if not wakeups.stopping:
+                    clock.wait(wakeups.event, settings.daemon.heartbeat)
 
 
-def _lead(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction) -> None:
-    with running(settings, clock, wakeups, redaction) as live, Timers() as timers:
+def _lead(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, recorder: Recorder) -> None:
+    with running(settings, clock, wakeups, redaction, recorder) as live, Timers() as timers:
         timers.every(settings.source.poll, wakeups.wake_for_source)
         timers.every(settings.daemon.resync, wakeups.wake)
         timers.every(settings.daemon.heartbeat, lambda: _beat(live))
@@ -134,7 +143,8 @@ def run_once(settings: Settings, clock: Clock, level: str) -> PassReport:
     """Do one pass, and wait for what it began."""
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
-    with running(settings, clock, wakeups, redaction) as live:
+    recorder = recorder_of(settings, clock, redaction)
+    with running(settings, clock, wakeups, redaction, recorder) as live:
         report = live.loop.once()
         while live.loop.busy:
             clock.wait(wakeups.event, timedelta(seconds=1))
