@@ -145,6 +145,9 @@ def _edited(case: Case) -> tuple[Decision, ...] | None:
     head = case.head
     if head is None or case.spec is None or head.digest == case.digest or not case.answered:
         return None
+    if case.dead:
+        # Its attempts can be settled only once it is replaced: they must not wait for each other.
+        return None
     if case.attempts:
         text = f"the edit needs a new head; it waits until {case.attempts} attempts have ended"
         return (Hold(case.id, Because(Reason.BUSY, text, (("attempts", case.attempts),))),)
