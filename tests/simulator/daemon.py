@@ -1,0 +1,104 @@
+"""One life of the daemon: the real stages on the world's doors, put together as `app.py` does it."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from reconciler.clock import Clock
+from reconciler.desired.load import Loader
+from reconciler.execute.runner import Runner
+from reconciler.kind import Doors, Site
+from reconciler.kinds import ALL
+from reconciler.loop import Loop, PassReport, Stages
+from reconciler.model import layout
+from reconciler.model.ledger import META_KEY, Change, Ledger, Table
+from reconciler.model.world import Tuning
+from reconciler.observe.collect import Collector
+from reconciler.record.history import History
+from reconciler.record.journal import LedgerFault
+from reconciler.record.leader import Leadership
+from reconciler.record.ledger import LedgerStore
+from reconciler.record.recorder import Recorder
+from reconciler.record.status import StatusWriter
+from reconciler.remote.files import Files
+from reconciler.remote.gate import Gate
+from reconciler.remote.ray import RayApi
+from reconciler.remote.tokens import Tokens
+from reconciler.source.source import Source
+from tests.fakes.job_runner import ROOT
+from tests.fakes.signer import FakeSigner
+from tests.simulator.doors import Hands
+
+SITE = "a1b2c3d4e5f60718"
+PROGRAM = f"{ROOT}/{layout.program('0123456789ab')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a daemon is given by its world."""
+
+    clock: Clock
+    source: Source
+    state: Files
+    shared: Files
+    status: Files
+    gate: Gate
+    ray: RayApi
+    tokens: Tokens
+    tuning: Tuning
+
+
+class Daemon:
+    """A process of ours. `fault` says why it may not act; `loop` is None then."""
+
+    def __init__(self, parts: Parts, name: str) -> None:
+        self.hands = Hands(parts.clock)
+        self.fault: LedgerFault | None = None
+        self.loop: Loop | None = None
+        recorder = Recorder(
+            StatusWriter(parts.status, parts.clock), History(parts.status, parts.clock), ALL, parts.clock
+        )
+        store = LedgerStore(parts.state, parts.shared, parts.clock, site=SITE)
+        ledger = store.open()
+        if isinstance(ledger, LedgerFault):
+            recorder.read_only(str(ledger))
+            self.fault = ledger
+            return
+        leadership = Leadership(parts.shared, parts.clock, name)
+        term = leadership.take(ledger.meta.term)
+        ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
+        store.anchor()
+        signers = FakeSigner().allowed_signers().encode()
+        if parts.shared.read(layout.ALLOWED_SIGNERS) != signers:
+            parts.shared.write(layout.ALLOWED_SIGNERS, signers)
+        doors = Doors(
+            parts.gate,
+            parts.ray,
+            parts.shared,
+            FakeSigner(),
+            parts.tokens,
+            parts.clock,
+            Site(SITE, term, ROOT, PROGRAM, "~/.rayops"),
+        )
+        effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
+        stages = Stages(
+            clock=parts.clock,
+            source=parts.source,
+            loader=Loader(parts.state),
+            store=store,
+            collector=Collector(doors, parts.clock, None, timedelta()),
+            runner=Runner(doors, effects, self.hands),
+            recorder=recorder,
+            kinds=ALL,
+            leadership=leadership,
+            tuning=parts.tuning,
+        )
+        self.loop = Loop(stages, ledger)
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What the daemon remembers."""
+        return self.loop._ledger if self.loop is not None else None
+
+    def once(self) -> PassReport | None:
+        """Do one pass; None when it may only look on."""
+        return self.loop.once() if self.loop is not None else None

@@ -1,0 +1,86 @@
+"""Stories: what happens in a world, one event after the other; data, so that a shorter story can be tried."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.simulator import faults, wishes
+from tests.simulator.world import World
+
+Happening = Callable[[World, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happens; then `wait` seconds pass."""
+
+    name: str
+    a: int = 0
+    b: int = 0
+    wait: float = 1.0
+
+    def happen(self, world: World) -> None:
+        """Let it happen, and time pass."""
+        world.say(f"{world.seconds:.1f} event {self.name} {self.a} {self.b}")
+        ALL[self.name](world, self.a, self.b)
+        world.live(self.wait)
+
+
+PEOPLE: dict[Happening, int] = {
+    wishes.new_job: 8,
+    wishes.edit_job: 5,
+    wishes.steer_job: 2,
+    wishes.remove_job: 4,
+    wishes.rename_job: 3,
+    wishes.suspend_job: 2,
+    wishes.stop_job: 2,
+    wishes.break_file: 2,
+    wishes.two_files_one_name: 1,
+    wishes.remove_all: 1,
+    wishes.drain_node: 2,
+    wishes.undrain: 1,
+    wishes.edit_pool: 1,
+    wishes.edit_head: 1,
+    wishes.approve: 2,
+}
+
+# Each seed takes some of these groups: all faults at once hide each other.
+FAULTS: tuple[dict[Happening, int], ...] = (
+    {
+        faults.rewrite_history: 1,
+        faults.delete_branch: 1,
+        faults.restore_branch: 2,
+        faults.source_down: 2,
+        faults.source_up: 3,
+    },
+    {faults.kill_head: 2, faults.freeze_head: 2, faults.thaw_heads: 3},
+    {faults.kill_raylet: 2, faults.kill_keeper: 1},
+    {faults.reboot: 2},
+    {faults.cut_off: 3, faults.reconnect: 3},
+    {faults.start_fails: 2, faults.slow_effect: 2},
+    {faults.kill_runner: 2, faults.crash_program: 2, faults.slow_files: 2},
+    {faults.delete_record: 2, faults.stop_by_hand: 2},
+    {faults.ray_fault: 6, faults.late_request: 2},
+    {faults.gate_fault: 6, faults.late_request: 2},
+    {faults.disk_fault: 5, faults.disk_full: 1, faults.disks_well: 2},
+    {faults.unmount: 1, faults.disks_well: 1},
+    {faults.die_at_door: 5, faults.die_at_disk: 5, faults.restart: 2},
+    {faults.overtake: 2, faults.set_clock: 2},
+    {faults.old_ledger: 2, faults.lost_ledger: 1, faults.newest_ledger: 4},
+)
+
+ALL: dict[str, Happening] = {happening.__name__: happening for group in (PEOPLE, *FAULTS) for happening in group}
+
+
+def story(seed: int, length: int = 30) -> list[Event]:
+    """Return what happens in the world of a seed."""
+    chance = random.Random(f"story {seed}")
+    groups = chance.sample(FAULTS, chance.randint(0, 4))
+    weights: dict[Happening, int] = {**PEOPLE}
+    for group in groups:
+        weights.update({each: weight * 2 for each, weight in group.items()})
+    names = chance.choices(list(weights), list(weights.values()), k=chance.randint(5, length))
+    waits = (0.0, 1.0, 1.0, 3.0, 10.0, 30.0, 90.0)
+    return [
+        Event(each.__name__, chance.randrange(1000), chance.randrange(1000), chance.choice(waits)) for each in names
+    ]

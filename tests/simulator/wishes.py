@@ -1,0 +1,108 @@
+"""What people do: they commit, edit, rename, delete, drain, break files and approve what is held."""
+
+import random
+from typing import Any
+
+from tests.simulator.people import NODES_PER_POOL
+from tests.simulator.world import World
+
+
+def pick(things: list[Any], number: int) -> Any:
+    """Return one of some things, None when there is none."""
+    return things[number % len(things)] if things else None
+
+
+def new_job(world: World, a: int, b: int) -> None:
+    wish = world.people.new(world.some_wish(random.Random(a)))
+    if b % 4 == 0 and (other := pick([w for w in world.people.jobs.values() if w.team == wish.team], b)) != wish:
+        world.people.steer(wish.uid, after=other.name)
+    world.people.commit()
+
+
+def edit_job(world: World, a: int, b: int) -> None:
+    if (uid := pick(list(world.people.jobs), a)) is not None:
+        world.people.edit(uid, seconds=(10, 30, 90)[b % 3], code=b % 5 // 4)
+        world.people.commit()
+
+
+def steer_job(world: World, a: int, b: int) -> None:
+    if (uid := pick(list(world.people.jobs), a)) is not None:
+        world.people.steer(uid, priority=("low", "normal", "high")[b % 3])
+        world.people.commit()
+
+
+def remove_job(world: World, a: int, b: int) -> None:
+    if (uid := pick(list(world.people.jobs), a)) is not None:
+        world.people.remove([uid])
+        world.people.commit()
+
+
+def rename_job(world: World, a: int, b: int) -> None:
+    # A name that two files give is refused, so that such a rename is no rename.
+    if (uid := pick(list(world.people.jobs), a)) is not None and uid not in world.people.doubled:
+        wish = world.people.jobs[uid]
+        world.people.steer(uid, name=f"j{uid}-{world.people.commits}")
+        for other in world.people.jobs.values():
+            if other.after == wish.name and other.team == wish.team:
+                world.people.steer(other.uid, after=world.people.jobs[uid].name)
+        world.people.commit()
+
+
+def suspend_job(world: World, a: int, b: int) -> None:
+    if (uid := pick(list(world.people.jobs), a)) is not None:
+        world.people.steer(uid, suspend=not world.people.jobs[uid].suspend)
+        world.people.commit()
+
+
+def stop_job(world: World, a: int, b: int) -> None:
+    if (uid := pick(list(world.people.jobs), a)) is not None:
+        world.people.allowed.stops.add(world.people.jobs[uid].key)
+        world.people.steer(uid, stop=True)
+        world.people.commit()
+
+
+def break_file(world: World, a: int, b: int) -> None:
+    if (uid := pick(list(world.people.jobs), a)) is not None:
+        world.people.steer(uid, broken=not world.people.jobs[uid].broken)
+        world.people.commit()
+
+
+def two_files_one_name(world: World, a: int, b: int) -> None:
+    never_renamed = [wish.uid for wish in world.people.jobs.values() if wish.name == f"j{wish.uid}"]
+    if (uid := pick(never_renamed, a)) is not None:
+        world.people.doubled ^= {uid}
+        world.people.commit()
+
+
+def remove_all(world: World, a: int, b: int) -> None:
+    world.people.remove(list(world.people.jobs))
+    world.people.commit()
+
+
+def drain_node(world: World, a: int, b: int) -> None:
+    pool = pick(list(world.people.pools), a)
+    node = pick(world.people.nodes(pool), b)
+    if len(world.people.drains.get(pool, {})) < NODES_PER_POOL - 2:
+        world.people.drain(pool, node, (None, 20, 200)[b % 3], world.seconds)
+        world.people.commit()
+
+
+def undrain(world: World, a: int, b: int) -> None:
+    world.people.drains.clear()
+    world.people.commit()
+
+
+def edit_pool(world: World, a: int, b: int) -> None:
+    pool = pick(list(world.people.pools), a)
+    world.people.pool_env[pool] = world.people.commits
+    world.people.commit()
+
+
+def edit_head(world: World, a: int, b: int) -> None:
+    cluster = pick(list(world.people.clusters), a)
+    world.people.head_env[cluster] = world.people.commits
+    world.people.commit()
+
+
+def approve(world: World, a: int, b: int) -> None:
+    world._approve()
