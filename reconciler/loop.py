@@ -68,6 +68,7 @@ class _Memory:
     plan: Plan | None = None
     unsettled: list[Finished] = field(default_factory=list)
     number: int = 0
+    overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,11 @@ class Loop:
     def world(self) -> World | None:
         """What the last pass knew."""
         return self._memory.world
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether another daemon was seen to lead: this one acts and writes no more."""
+        return self._memory.overtaken
 
     @property
     def passes(self) -> int:
@@ -215,7 +221,7 @@ class Loop:
             return "the source has not given any revision yet"
         try:
             if (term := self._stages.leadership.lost_to()) is not None:
-                return f"another daemon leads this site now (term {term}); this one does nothing any more"
+                return self._stay_out(term)
         except FilesError as error:
             return f"nobody can say who leads this site: {error.message}"
         changes = [change for note in plan.notes for change in note.changes]
@@ -229,6 +235,13 @@ class Loop:
             return f"the ledger cannot be written: {error.message}"
         self._stages.runner.start(plan.actions)
         return ""
+
+    def _stay_out(self, term: int) -> str:
+        text = f"another daemon leads this site now (term {term}); this one does nothing any more"
+        if not self._memory.overtaken:
+            log.error("overtaken", extra={"term": self.term, "leader": term})
+        self._memory.overtaken = True
+        return text
 
     def _commit(self, changes: Iterable[Change]) -> None:
         changes = tuple(changes)
@@ -246,7 +259,8 @@ class Loop:
             world = replace(world, ledger=self._ledger)
         unchanged = plan is memory.plan and not finished and not trouble
         memory.world, memory.plan = world, plan
-        if not unchanged:
+        # What people read is the leader's to write: ours would be old, and the leader would not notice.
+        if not unchanged and not memory.overtaken:
             self._stages.recorder.record(world, plan, finished, memory.problem, trouble)
         return report
 

@@ -136,7 +136,8 @@ def _watch(settings: Settings, wakeups: Wakeups) -> Watch:
 
 def _beat(live: Running) -> None:
     world = live.loop.world
-    live.recorder.beat(live.loop.passes, os.getpid(), world.desired.revision if world is not None else "")
+    if not live.loop.overtaken:
+        live.recorder.beat(live.loop.passes, os.getpid(), world.desired.revision if world is not None else "")
 
 
 def run_once(settings: Settings, clock: Clock, level: str) -> PassReport:
