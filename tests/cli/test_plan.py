@@ -21,7 +21,6 @@ from reconciler.model.effect import StopAttempt, SubmitAttempt
 from reconciler.model.plan import Action, Because, Held, Hold, Plan, Reason, Weight
 from reconciler.model.preview import plan_json
 from reconciler.model.ray import HeadAddress
-from reconciler.model.world import World
 from tests.cli.premises import Premises
 from tests.cli.tree import JOB, JOB_FILE
 from tests.kinds.desired_words import object_id
@@ -50,13 +49,9 @@ CASE = {
 }
 
 
-def world(case: Mapping[str, Any] = CASE) -> World:
-    return world_of(case)
-
-
 def planned() -> Mapping[str, Any]:
     """Return a plan with one of everything, as JSON values."""
-    here = world()
+    here = world_of(CASE)
     error = FileError("teams/rl/jobs/odd.yaml", 3, 5, "spec.pol", "this field is not known", "did you mean pool?")
     here = replace(here, desired=replace(here.desired, errors=(error,)))
     renames, _ = settled_plan(here, ALL)
@@ -117,7 +112,7 @@ def test_the_golden_plan_shows_no_secret() -> None:
 
 
 def test_an_empty_plan_says_so() -> None:
-    here = world({"desired": {"team/rl": {}}})
+    here = world_of({"desired": {"team/rl": {}}})
     plan = plan_json(here, settled_plan(here, ALL)[0])
     assert list(lines(plan)) == [
         "",
@@ -127,7 +122,7 @@ def test_an_empty_plan_says_so() -> None:
 
 
 def test_a_team_with_a_broken_file_loses_nothing() -> None:
-    here = world({**CASE, "unsettled": ["rl"]})
+    here = world_of({**CASE, "unsettled": ["rl"]})
     changes = plan_json(here, Plan("r1"))["changes"]
     assert {each["op"] for each in changes} == {"add", "change"}
     assert "job/rl/gone" not in {each["object"] for each in changes}
@@ -136,7 +131,7 @@ def test_a_team_with_a_broken_file_loses_nothing() -> None:
 def test_the_same_plan_is_the_same_bytes_and_the_digest_covers_all_of_it() -> None:
     one = planned()
     assert json.dumps(one) == json.dumps(planned())
-    here = world()
+    here = world_of(CASE)
     other = plan_json(here, Plan("4f2c9d1a0b"))
     assert one["digest"] != other["digest"] != plan_json(here, Plan("4f2c9d1a0c"))["digest"]
 
