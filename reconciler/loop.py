@@ -66,6 +66,8 @@ class _Memory:
     problem: SourceProblem | None = None
     world: World | None = None
     plan: Plan | None = None
+    # When that plan was made: passes that keep it do not make it younger.
+    planned: Moment | None = None
     unsettled: list[Finished] = field(default_factory=list)
     number: int = 0
     overtaken: bool = False
@@ -198,12 +200,15 @@ class Loop:
             return Plan(""), None
         if (plan := self._unchanged(world)) is not None:
             return plan, world
+        self._memory.planned = world.now
         return settled_plan(world, self._stages.kinds)
 
     def _unchanged(self, world: World) -> Plan | None:
         """Return the last plan if a new one would say the same: same input, and no moment of it has come."""
-        before, plan = self._memory.world, self._memory.plan
-        if before is None or plan is None or not plan.empty or world.now.since(before.now) >= PLAN_AGE:
+        before, plan, planned = self._memory.world, self._memory.plan, self._memory.planned
+        if before is None or plan is None or planned is None or not plan.empty:
+            return None
+        if world.now.since(planned) >= PLAN_AGE:
             return None
         same = (
             world.desired is before.desired

@@ -56,6 +56,8 @@ class Loader:
         self._contested: set[ObjectId] = set()
         self._is_settled = False
         self._checks = Checks()
+        self.parsed = 0
+        """How many contents were parsed so far: none that was known, in this life or the one before."""
         self._objects = {who: _loaded(good, stale=True) for who, good in self._accepted.items()}
         # By content: what need not be parsed again. After a restart this is all that was accepted before.
         self._parsed = {good.content_id: good.parsed for good in self._accepted.values()}
@@ -119,6 +121,7 @@ class Loader:
                 if (known := self._parsed.get(content_id)) is not None:
                     yield path, known
                 elif content_id in contents:
+                    self.parsed += 1
                     yield path, parse(path, contents[content_id])
                 else:
                     yield path, None

@@ -64,6 +64,8 @@ class StatusWriter:
         self._disk: dict[str, str] = {}
         self._extras: dict[str, str] = {}
         self._index_due = True
+        self.written = 0
+        """How many files were written so far, heartbeats left out."""
 
     def paths(self) -> frozenset[str]:
         """Return the documents that are there, also those of objects that are gone; raises FilesError."""
@@ -148,6 +150,7 @@ class StatusWriter:
                 documents[path] = pretty(after)
             rows[path] = _encoded(index_row(after, path, content))
         self._files.write_many(documents)
+        self.written += len(documents)
         self._present |= documents.keys()
         self._remove([path for path, status in self._waiting.items() if status is None])
         for path, row in rows.items():
@@ -192,6 +195,7 @@ class StatusWriter:
             # Until it is known to be written, it is not known what is there.
             del self._disk[path]
             self._files.write(path, data)
+            self.written += 1
             self._disk[path] = digest
 
     def _put(self, path: str, row: _Row) -> None:
