@@ -181,7 +181,8 @@ def test_a_gate_that_hangs_is_unknown_within_the_timeout(way: Way, tmp_path: Pat
 def test_concurrent_calls_get_their_own_answers(way: Way) -> None:
     if isinstance(way.gate, FakeGate):
         pytest.skip("the fake is used by one thread")
-    with ThreadPoolExecutor(20) as pool:
-        outcomes = list(pool.map(lambda number: way.call("echo", number=number), range(20)))
+    # More than one ssh connection holds, few enough that a loaded machine answers them all in time.
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = list(pool.map(lambda number: way.call("echo", number=number), range(12)))
     numbers = [each.result["args"]["number"] for each in outcomes if isinstance(each, Done)]
-    assert numbers == list(range(20))
+    assert numbers == list(range(12)), [each for each in outcomes if not isinstance(each, Done)]

@@ -158,6 +158,13 @@ class Installation:
             assert time.monotonic() < deadline, f"{path} is still there: {found}\n{self.trail()}"
             time.sleep(0.2)
 
+    def until_file(self, path: Path, text: str, *, seconds: float = 60.0) -> None:
+        """Wait until a file is there and holds a text."""
+        deadline = time.monotonic() + seconds
+        while not path.exists() or text not in path.read_text(errors="replace"):
+            assert time.monotonic() < deadline, f"{path} does not hold {text!r}\n{self.trail()}"
+            time.sleep(0.2)
+
     def events(self, target: str = "") -> list[Json]:
         """Return the history, oldest first."""
         lines = [

@@ -61,9 +61,10 @@ def test_a_stop_gives_the_job_its_grace(site: Installation) -> None:
     script = "trap 'echo saved; exit 0' TERM; echo began; while :; do sleep 0.2; done"
     site.commit("Add an endless job", site.job("endless", script))
     running = site.until("job/rl/endless", "Running")
+    folder = site.shared / "jobs" / running["detail"]["attempts"][-1]["submissionId"]
+    site.until_file(folder / "logs/driver.log", "began")
     site.commit("Stop it", site.job("endless", script, more="  stop: true\n"))
     site.until("job/rl/endless", "Stopped")
-    folder = site.shared / "jobs" / running["detail"]["attempts"][-1]["submissionId"]
     assert "saved" in (folder / "logs/driver.log").read_text()
     assert json.loads((folder / "result.json").read_text())["outcome"] == "stopped"
 
@@ -159,11 +160,7 @@ def test_a_job_whose_raylet_ends_is_retried(site: Installation, number: signal.S
     script = "test -e $RAYOPS_CHECKPOINT_DIR/began && exit 0; touch $RAYOPS_CHECKPOINT_DIR/began; sleep 60"
     site.commit("Add", site.job(name, script, more="  retry: {limit: 3, backoff: 1s}\n"))
     running = site.until(f"job/rl/{name}", "Running")
-    began = site.shared / f"users/alice/checkpoints/rl/{name}/began"
-    deadline = time.monotonic() + 30
-    while not began.exists():
-        assert time.monotonic() < deadline, site.trail()
-        time.sleep(0.2)
+    site.until_file(site.shared / f"users/alice/checkpoints/rl/{name}/began", "")
     node = running["detail"]["attempts"][0]["nodes"][0]
     (record,) = (site.home / "node").glob(f"*/main/worker-{node}/state.json")
     os.kill(json.loads(record.read_text())["core"]["raylet"]["pid"], number)
