@@ -35,6 +35,31 @@ def moves(world: World) -> Iterator[Note]:
             yield _move(world, old[0], new[0])
 
 
+def perhaps_moved(world: World) -> dict[ObjectId, ObjectId]:
+    """Return new objects that may be old ones under another name, with their old names.
+
+    While a broken file may describe anything of a team, what left it is still in force; a renamed job would run a
+    second time then, under its new name.
+    """
+    if not world.desired.unsettled:
+        return {}
+    objects, known = world.desired.objects, world.ledger.known
+    left = [(identity, loaded.digest) for identity, loaded in objects.items() if loaded.stale]
+    left += [(object_id(key), known[key].digest) for key in departed(world)]
+    lingering = {
+        (identity.kind, identity.team, digest): identity
+        for identity, digest in left
+        if identity.kind in MOVABLE and identity.team in world.desired.unsettled
+    }
+    return {
+        identity: old
+        for identity, loaded in objects.items()
+        if (old := lingering.get((identity.kind, identity.team, loaded.digest))) is not None
+        and not loaded.stale
+        and known_key(identity) not in known
+    }
+
+
 def _move(world: World, old: ObjectId, new: ObjectId) -> Note:
     known: Known = world.ledger.known[known_key(old)]
     changes = [Change(Table.KNOWN, known_key(old), None), Change(Table.KNOWN, known_key(new), known)]

@@ -1,6 +1,7 @@
 """From the world to one plan: every kind's decisions, held back, braked and put in order."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from reconciler.model.ids import ObjectId
@@ -10,7 +11,7 @@ from reconciler.model.plan import Action, Because, Decision, Hold, Note, Plan, R
 from reconciler.model.views import departed, desired_digests, frozen_because, object_id
 from reconciler.model.world import World
 from reconciler.plan.brakes import brake
-from reconciler.plan.moves import moves
+from reconciler.plan.moves import moves, perhaps_moved
 from reconciler.plan.order import in_order
 from reconciler.plan.pace import paced
 
@@ -22,7 +23,10 @@ def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
     if renamed := tuple(moves(world)):
         # Records get their new names first; the next pass decides about them under these.
         return Plan(world.desired.revision, notes=renamed)
+    doubtful = perhaps_moved(world)
+    world = _without(world, doubtful)
     decisions = [decision for kind in sorted(planners) for decision in planners[kind](world)]
+    decisions.extend(_doubt(doubtful))
     decisions.extend(_known(world, {decision.target for decision in decisions}))
     allowed = list(paced(world, _unfrozen(world, decisions)))
     braked, held = brake(world, allowed)
@@ -35,6 +39,19 @@ def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
         held=held,
         wake=_wake(holds),
     )
+
+
+def _without(world: World, doubtful: Mapping[ObjectId, ObjectId]) -> World:
+    if not doubtful:
+        return world
+    objects = {who: loaded for who, loaded in world.desired.objects.items() if who not in doubtful}
+    return replace(world, desired=replace(world.desired, objects=objects))
+
+
+def _doubt(doubtful: Mapping[ObjectId, ObjectId]) -> Iterator[Hold]:
+    for identity, old in sorted(doubtful.items()):
+        text = f"it may be {old} under a new name; mend the broken file in teams/{old.team}, which may be that one"
+        yield Hold(identity, Because(Reason.INVALID, text))
 
 
 def _known(world: World, spoken_for: set[ObjectId]) -> Iterator[Note]:

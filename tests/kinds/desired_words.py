@@ -1,6 +1,7 @@
 """Desired state in the short words of case files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reconciler.model.desired import Desired, Loaded
@@ -49,6 +50,12 @@ def desired_of(
         problems={object_id(short): (text,) for short, text in (problems or {}).items()},
         unsettled=frozenset(unsettled),
     )
+
+
+def with_stale(desired: Desired, shorts: Sequence[str]) -> Desired:
+    """Return the desired state with these objects kept from an earlier revision."""
+    kept = {who: replace(desired.objects[who], stale=True) for who in map(object_id, shorts)}
+    return replace(desired, objects={**desired.objects, **kept})
 
 
 def load(short: str, patch: Mapping[str, Any]) -> Loaded:
