@@ -1,6 +1,7 @@
 """Open connections, one kept per machine, shared by concurrent calls and closed when idle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
@@ -8,6 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 from reconciler.clock import Clock
 from reconciler.model.machine import Machine
+from reconciler.model.outcome import FailureKind
+from reconciler.remote.wire import NotSent
 
 # sshd's MaxSessions is 10 (sshd_config(5)); one more would be refused.
 SESSIONS = 8
@@ -45,6 +48,7 @@ class Lines(Generic[LineT]):
         self._idle = idle.total_seconds()
         self._lock = Lock()
         self._kept: dict[Machine, Lent[LineT]] = {}
+        self._turns: dict[Machine, Lock] = {}
         self._next_sweep = 0.0
         self.closed = False
 
@@ -63,6 +67,21 @@ class Lines(Generic[LineT]):
         if unused:
             lent.line.hang_up()
         return None
+
+    @contextmanager
+    def dialling(self, machine: Machine, patience: float) -> Iterator[None]:
+        """Let one caller at a time open a line to a machine, since sshd drops some of ten that are not yet proven.
+
+        Raises NotSent after `patience` seconds (sshd_config(5), MaxStartups 10:30:100).
+        """
+        with self._lock:
+            turn = self._turns.setdefault(machine, Lock())
+        if not turn.acquire(timeout=max(0.0, patience)):
+            raise NotSent(FailureKind.TRANSIENT, "other calls were still connecting to it")
+        try:
+            yield
+        finally:
+            turn.release()
 
     def add(self, machine: Machine, line: LineT) -> Lent[LineT]:
         """Borrow a line that was just opened, and keep it if the machine has no living one."""

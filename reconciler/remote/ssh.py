@@ -93,7 +93,10 @@ class SshGate:
             raise NotSent(FailureKind.REFUSED, f"no host key of {name} is in {file}; compare it and add it")
         lent = self._lines.kept(machine, lambda line: line.host_key in trusted)
         if lent is None:
-            lent = self._lines.add(machine, self._dial(machine, trusted, budget))
+            with self._lines.dialling(machine, budget.left()):
+                # Whoever dialled before us may have left a line with room.
+                lent = self._lines.kept(machine, lambda line: line.host_key in trusted)
+                lent = lent or self._lines.add(machine, self._dial(machine, trusted, budget))
         try:
             channel = self._start(lent, budget)
         except NotSent:
