@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from tests.benchmarks.alone import loading, planning
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.passes import passes
+from tests.benchmarks.reaction import reaction
 
 GROUPS: dict[str, Callable[[int, int], Iterator[Figure]]] = {
     "loading": loading,
     "planning": planning,
     "passes": passes,
+    "reaction": reaction,
 }
 
 
