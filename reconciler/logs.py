@@ -81,7 +81,10 @@ class PlainLines(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord, redaction: Redaction) -> dict[str, Any]:
-    given: Mapping[str, object] = {name: value for name, value in vars(record).items() if name not in _OWN}
+    # A leading underscore marks what libraries put there for themselves: importing ray stamps every record.
+    given: Mapping[str, object] = {
+        name: value for name, value in vars(record).items() if name not in _OWN and not name.startswith("_")
+    }
     fields: dict[str, Any] = plain(given, redaction)
     return fields
 
