@@ -44,7 +44,8 @@ def perhaps_moved(world: World) -> dict[ObjectId, ObjectId]:
     if not world.desired.unsettled:
         return {}
     objects, known = world.desired.objects, world.ledger.known
-    left = [(identity, loaded.digest) for identity, loaded in objects.items() if loaded.stale]
+    stale = [(identity, loaded.digest) for identity, loaded in objects.items() if loaded.stale]
+    left = [(identity, digest) for identity, digest in stale if known_key(identity) in known]
     left += [(object_id(key), known[key].digest) for key in departed(world)]
     lingering = {
         (identity.kind, identity.team, digest): identity
@@ -54,9 +55,8 @@ def perhaps_moved(world: World) -> dict[ObjectId, ObjectId]:
     return {
         identity: old
         for identity, loaded in objects.items()
-        if (old := lingering.get((identity.kind, identity.team, loaded.digest))) is not None
-        and not loaded.stale
-        and known_key(identity) not in known
+        if known_key(identity) not in known
+        and (old := lingering.get((identity.kind, identity.team, loaded.digest))) is not None
     }
 
 
