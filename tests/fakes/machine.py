@@ -99,9 +99,10 @@ class Machines:
         slot = machine.slots.get(key)
         if slot is not None:
             epoch = slot.order.epoch
-            if slot.state in ALIVE and epoch == order.epoch:
+            alive = self._state(slot) in ALIVE
+            if alive and epoch == order.epoch:
                 return self._told(machine, key)  # test_the_same_epoch_again_is_the_same_slot
-            if slot.state in ALIVE:
+            if alive:
                 # test_another_epoch_is_refused_while_one_lives
                 raise NotDone(REFUSED, f"{order.role} slot {order.node} still runs epoch {epoch}; stop it first")
             if epoch > order.epoch or (epoch == order.epoch and order.role == HEAD):

@@ -213,20 +213,6 @@ def a_claim_is_no_claim() -> list[Patch]:
     return [(job_observe, "see_attempt", sees)]
 
 
-def an_unreadable_directory_is_empty() -> list[Patch]:
-    """A shared directory that cannot be read is taken for one in which nothing is."""
-    see = job_observe.see_attempt
-
-    def sees(doors: Any, attempt: Any) -> Any:
-        match see(doors, attempt):
-            case Unreachable(as_of=now):
-                return Present(AttemptSeen(claimed=False), now)
-            case answer:
-                return answer
-
-    return [(job_observe, "see_attempt", sees)]
-
-
 def a_silent_head_is_gone() -> list[Patch]:
     """A head that does not answer is taken for one that refuses connections, and its jobs for lost."""
     look = FakeRay.look
@@ -262,7 +248,6 @@ BUGS: tuple[Callable[[], list[Patch]], ...] = (
     a_removed_job_is_forgotten,
     a_drain_does_not_wait,
     a_claim_is_no_claim,
-    an_unreadable_directory_is_empty,
     a_silent_head_is_gone,
 )
 

@@ -29,6 +29,7 @@ class Fate:
     die_at: int | None = None
     late: float = 0.0
     cut: set[str] = field(default_factory=set)
+    under_way: int = 0
 
     def point(self) -> None:
         """Pass one moment, or die in it."""
@@ -36,6 +37,16 @@ class Fate:
         if self.die_at is not None and self.points >= self.die_at:
             self.die_at = None
             raise Crash("at a door")
+
+    def arrives(self, act: Callable[[], object]) -> Callable[[], None]:
+        """Count a late request as under way until it does what it asks for."""
+        self.under_way += 1
+
+        def arrive() -> None:
+            self.under_way -= 1
+            act()
+
+        return arrive
 
     def take_late(self) -> float:
         """Return by how much the next request is late; zero for most."""
@@ -58,7 +69,7 @@ class MortalGate:
         self._fate.point()
         self._told(str(request["verb"]), _object_of(request["args"]))
         if request["verb"] != "probe" and (late := self._fate.take_late()):
-            self._later(late, lambda: self._answer(machine, request))
+            self._later(late, self._fate.arrives(lambda: self._answer(machine, request)))
             return Unknown("no answer within the time limit")
         outcome = self._gate.call(machine, request, timeout)
         self._fate.point()
@@ -119,7 +130,7 @@ class MortalRay:
         if head.host in self._fate.cut:
             return NotDone(FailureKind.TRANSIENT, "no route to host")
         if late := self._fate.take_late():
-            self._later(late, act)
+            self._later(late, self._fate.arrives(act))
             return Unknown("no answer within the time limit")
         outcome = act()
         self._fate.point()

@@ -31,6 +31,7 @@ PEOPLE: dict[Happening, int] = {
     wishes.edit_job: 5,
     wishes.steer_job: 2,
     wishes.remove_job: 4,
+    wishes.revert_removal: 2,
     wishes.rename_job: 3,
     wishes.suspend_job: 2,
     wishes.stop_job: 2,

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from reconciler.model.desired import Desired
+from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import JobState, Ledger
 from reconciler.model.moment import Moment
 from tests.fakes.job_runner import Run
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 LOOKS = frozenset({"probe"})
 
 
-class Broken(Exception):
-    """A promise does not hold: its number, and what happened in words."""
+class Broken(BaseException):
+    """A promise does not hold: its number, and what happened in words. No handler of the daemon may swallow it."""
 
     def __init__(self, promise: str, what: str) -> None:
         super().__init__(f"{promise}: {what}")
@@ -225,19 +227,32 @@ class Oracle:
             return
         if daemon.loop.world.desired.revision != people.revisions[-1]:
             yield "the newest revision is not in force"
-        for cluster in people.clusters:
-            record = daemon.ledger.clusters.get(cluster)
-            if record is None or record.head is None or not record.head.published:
-                yield f"{cluster} has no published head"
-        for pool, cluster in people.pools.items():
-            for node in people.nodes(pool):
-                found = daemon.ledger.nodes.get(f"{cluster}/{node}")
-                if found is None or found.joined is None or found.stopping is not None:
-                    yield f"{node} is not in service"
+        yield from self._unfinished_heads(daemon.ledger, daemon.loop.world.desired)
+        yield from self._unfinished_nodes(daemon.ledger)
         wanted = {f"job/{wish.team}/{wish.name}": wish for wish in people.jobs.values()}
         yield from (f"{name} has not ended" for name, wish in wanted.items() if self._due(daemon.ledger, wish))
+        if self._world.fate.under_way:
+            yield "a late request is under way"
         yield from (f"{run.submission_id} runs" for run in self._world.machines.runners.runs if run.alive)
         yield from (f"{name} is remembered" for name in daemon.ledger.jobs if name not in wanted)
+
+    def _unfinished_heads(self, ledger: Ledger, desired: Desired) -> Iterator[str]:
+        for cluster in self._world.people.clusters:
+            record = ledger.clusters.get(cluster)
+            if record is None or record.head is None or not record.head.published:
+                yield f"{cluster} has no published head"
+            elif not self._world.machines.heads(cluster):
+                yield f"the head of {cluster} is dead"
+            elif record.head.digest != desired.objects[ObjectId("Cluster", "", cluster)].digest:
+                yield f"the head of {cluster} is not as the repo says"
+
+    def _unfinished_nodes(self, ledger: Ledger) -> Iterator[str]:
+        running = {slot.node for _, slot in self._world.machines.slots() if slot.role == "worker" and slot.running}
+        for pool, cluster in self._world.people.pools.items():
+            for node in self._world.people.nodes(pool):
+                found = ledger.nodes.get(f"{cluster}/{node}")
+                if found is None or found.joined is None or found.stopping is not None or node not in running:
+                    yield f"{node} is not in service"
 
     def _due(self, ledger: Ledger, wish: Wish) -> bool:
         """Say whether a job can end and has not: what waits in vain is held for a person."""

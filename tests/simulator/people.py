@@ -90,6 +90,7 @@ class People:
     def __init__(self, source: FakeSource, clusters: int, pools: int) -> None:
         self.source = source
         self.jobs: dict[int, Wish] = {}
+        self.removed: dict[int, Wish] = {}
         self.allowed = Allowed()
         self.commits = 0
         self.drains: dict[str, dict[str, int | None]] = {}
@@ -132,10 +133,17 @@ class People:
 
     def remove(self, uids: list[int]) -> None:
         """Delete files; many at once need an approval before anything is stopped."""
-        held = len(uids) > BRAKES["maxRemovals"] and len(uids) * 10 > len(self._everything()) + 10
+        # What a broken file may describe has not left: then fewer are counted, and may be few enough.
+        broken = any(wish.broken for wish in self.jobs.values())
+        held = len(uids) > BRAKES["maxRemovals"] and len(uids) * 10 > len(self._everything()) + 10 and not broken
         for uid in uids:
-            gone = self.jobs.pop(uid)
+            gone = self.removed[uid] = self.jobs.pop(uid)
             (self.allowed.braked if held else self.allowed.stops).add(gone.key)
+
+    def bring_back(self, uid: int) -> None:
+        """Put a deleted file back as it was; the rest of a removal may then be small enough to need no approval."""
+        self.allowed.stops |= self.allowed.braked
+        self.jobs[uid] = self.removed.pop(uid)
 
     def commit(self) -> str:
         """Push what is thought of so far, on top of the last revision that people agreed on."""

@@ -1,6 +1,6 @@
 """Run one seed, and tell the shortest story that shows what it found."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.simulator.events import Event, story
@@ -24,9 +24,15 @@ class Found:
         return f"seed {self.seed} breaks {self.promise}: {self.what}\n  after these events:\n{told}"
 
 
-def play(seed: int, events: Sequence[Event]) -> tuple[Found | None, World]:
-    """Let the events happen in the world of a seed, then let it settle; return what broke, if anything."""
+def play(
+    seed: int, events: Sequence[Event], doom: Callable[[World], None] = lambda _: None
+) -> tuple[Found | None, World]:
+    """Let the events happen in the world of a seed, then let it settle; return what broke, if anything.
+
+    `doom` may tell the world beforehand when the daemon shall die.
+    """
     world = World(seed)
+    doom(world)
     try:
         # Until heads are up: a story in which nothing runs yet tells little.
         world.live(FIRST_SECONDS)

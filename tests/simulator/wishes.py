@@ -37,6 +37,12 @@ def remove_job(world: World, a: int, b: int) -> None:
         world.people.commit()
 
 
+def revert_removal(world: World, a: int, b: int) -> None:
+    if (uid := pick(list(world.people.removed), a)) is not None:
+        world.people.bring_back(uid)
+        world.people.commit()
+
+
 def rename_job(world: World, a: int, b: int) -> None:
     # A name that two files give is refused, so that such a rename is no rename.
     if (uid := pick(list(world.people.jobs), a)) is not None and uid not in world.people.doubled:

@@ -25,6 +25,8 @@ from tests.simulator.doors import Fate, MortalGate, MortalRay
 from tests.simulator.oracle import Broken, Oracle
 from tests.simulator.people import EXIT_CODES, SECONDS, STOP_SECONDS, TEAMS, People, Wish
 
+# Seconds between two passes that find nothing to do; the daemon itself looks oftener.
+IDLE_REST = 8.0
 # How long the world goes on without faults until all must be settled.
 CALM_PASSES = 900
 
@@ -112,19 +114,19 @@ class World:
 
     # Time and the daemon.
 
-    def live(self, seconds: float) -> None:
-        """Let time pass, with passes of the daemon in it."""
+    def live(self, seconds: float, rest: float = IDLE_REST) -> None:
+        """Let time pass, with passes of the daemon in it; `rest` lies between two of them that do nothing."""
         until = self.seconds + seconds
         while True:
             report = self.step()
             left = until - self.seconds
             if left <= 1e-6:
                 return
-            self.advance(min(left, self._rest(report)))
+            self.advance(min(left, self._rest(report, rest)))
 
-    def _rest(self, report: PassReport | None) -> float:
+    def _rest(self, report: PassReport | None, rest: float = IDLE_REST) -> float:
         busy = self.daemon is None or self.daemon.hands.busy
-        return 1.0 if busy or (report is not None and not (report.plan.empty and not report.finished)) else 5.0
+        return 1.0 if busy or (report is not None and not (report.plan.empty and not report.finished)) else rest
 
     def step(self) -> PassReport | None:
         """Do one pass, or start a daemon that is down."""
@@ -250,7 +252,6 @@ class World:
             report = self.step()
             open_ends = list(self.oracle.unfinished())
             quiet = report is not None and report.plan.empty and not report.finished
-            assert self.daemon is None or self.daemon.hands is not None
             if quiet and not open_ends and self.daemon is not None and not self.daemon.hands.busy:
                 break
             if number % 30 == 29:
@@ -273,11 +274,11 @@ class World:
         return "".join(f"\n    {hold['object']}: {hold['message']}" for hold in plan.get("holds", ()))
 
     def _nothing_more(self) -> None:
-        self.live(60)
+        self.live(60, rest=30)
         assert self.daemon is not None, "it leads"
         assert self.daemon.ledger is not None, "it leads"
         effects, sequence, written = self.oracle.effects, self.daemon.ledger.sequence, self.status._tick
-        self.live(120)
+        self.live(120, rest=30)
         if self.oracle.effects != effects:
             raise Broken("I28", f"there was nothing to do, and {self.oracle.effects - effects} effects were begun")
         if self.daemon.ledger.sequence != sequence:

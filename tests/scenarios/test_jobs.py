@@ -1,0 +1,104 @@
+"""Stories of jobs, told on the whole loop: what people commit, what happens, and what they read."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from reconciler.model.ledger import JobRecord
+from tests.scenarios.stories import Story
+from tests.simulator.events import Event
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_a_commit_becomes_a_running_job_and_its_end_a_status_file(story: Story) -> None:
+    story.job("hello", seconds=20)
+    story.people.commit()
+    story.live(10)
+    assert story.state("job/rl/hello") == "Running"
+    story.live(60)
+    assert [outcome for _, outcome in story.runs()] == ["exited"]
+    status = json.dumps(story.status("job/rl/hello"), indent=2, sort_keys=True)
+    assert status == (HERE / "succeeded.json").read_text().rstrip()
+
+
+def test_a_job_whose_head_dies_runs_once_more_and_only_after_the_first_run_is_gone(story: Story) -> None:
+    story.job("long", seconds=600, retry=1)
+    story.people.commit()
+    story.live(20)
+    Event("kill_head", wait=0).happen(story.world)
+    story.live(2000)
+    (first, ended), (second, outcome) = story.runs()
+    assert first != second
+    assert ended in {"stopped", "fenced", "killed"}
+    assert outcome == "exited"
+    assert story.state("job/rl/long") == "Succeeded"
+    assert [each["state"] for each in story.status("job/rl/long")["detail"]["attempts"]] == ["Lost", "Succeeded"]
+
+
+def test_a_broken_file_harms_nobody_else(story: Story) -> None:
+    broken = story.job("broken", seconds=600)
+    story.people.commit()
+    story.live(20)
+    story.people.steer(broken.uid, broken=True)
+    story.job("other", team="nlp", seconds=5)
+    story.people.commit()
+    story.live(60)
+    assert (story.state("job/rl/broken"), story.state("job/nlp/other")) == ("Running", "Succeeded")
+    assert story.status("job/rl/broken")["sync"] == "Stale"
+
+
+@pytest.mark.parametrize("trouble", ["source_down", "rewrite_history", "delete_branch"])
+def test_a_source_that_cannot_be_followed_changes_nothing(story: Story, trouble: str) -> None:
+    story.job("long", seconds=600)
+    story.people.commit()
+    story.live(20)
+    effects = story.world.oracle.effects
+    Event(trouble, wait=100).happen(story.world)
+    assert story.world.oracle.effects == effects
+    assert story.state("job/rl/long") == "Running"
+    assert story.status("summary")["source"] is not None
+
+
+def test_a_mass_deletion_waits_for_its_approval(story: Story) -> None:
+    for number in range(5):
+        story.job(f"j{number}", seconds=600)
+    story.people.commit()
+    story.live(30)
+    effects = story.world.oracle.effects
+    Event("remove_all", wait=60).happen(story.world)
+    assert story.world.oracle.effects == effects
+    held = story.status("plan")["held"]
+    assert [each["brake"] for each in held] == ["removals", "stops"]
+    story.people.approve([each["digest"] for each in held])
+    story.live(200)
+    assert {outcome for _, outcome in story.runs()} == {"stopped"}
+    assert story.status("job/rl/j0") == {}
+
+
+def test_a_daemon_that_dies_between_intent_and_effect_submits_once(story: Story) -> None:
+    story.job("hello", seconds=20)
+    story.people.commit()
+    world = story.world
+    # The first moment at a door after the intent is the one before the request leaves.
+    while not any(record.live for record in _jobs(story)):
+        world.step()
+    world.fate.die_at = world.fate.points + 1
+    story.live(60)
+    assert world.lives == 2
+    assert [outcome for _, outcome in story.runs()] == ["exited"]
+    assert story.state("job/rl/hello") == "Succeeded"
+
+
+def _jobs(story: Story) -> Collection[JobRecord]:
+    daemon = story.world.daemon
+    assert daemon is not None
+    assert daemon.ledger is not None
+    return daemon.ledger.jobs.values()
