@@ -133,9 +133,8 @@ class People:
 
     def remove(self, uids: list[int]) -> None:
         """Delete files; many at once need an approval before anything is stopped."""
-        # What a broken file may describe has not left: then fewer are counted, and may be few enough.
-        broken = any(wish.broken for wish in self.jobs.values())
-        held = len(uids) > BRAKES["maxRemovals"] and len(uids) * 10 > len(self._everything()) + 10 and not broken
+        held = len(uids) > BRAKES["maxRemovals"] and len(uids) * 10 > len(self._everything()) + 10
+        held = held and not any(wish.broken for wish in self.jobs.values())
         for uid in uids:
             gone = self.removed[uid] = self.jobs.pop(uid)
             (self.allowed.braked if held else self.allowed.stops).add(gone.key)
@@ -154,6 +153,9 @@ class People:
         }
         changed.update(dict.fromkeys(self._written.keys() - files.keys()))
         self._written = files
+        if any(wish.broken for wish in self.jobs.values()):
+            # What a broken file may describe has not left: a removal is then weighed in parts, each perhaps light.
+            self.allowed.stops |= self.allowed.braked
         self.commits += 1
         for uid in range(1, self._uids + 1):
             self._note_change(uid)
