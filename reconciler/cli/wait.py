@@ -77,7 +77,9 @@ def run(call: Call) -> Exit:
         seen = _look(call, named, goal, before)
         told = _tell(call, seen, told)
         if _counts(seen, digest):
-            if goal.met(seen) and (seen or before):
+            if goal.met(seen):
+                if seen is None and before is None:
+                    call.screen.note(f"{named}: it has no status; it is gone, or it never was")
                 return Exit.DONE
             if why := goal.hopeless(seen, was_there=before is not None):
                 raise Ended(Exit.NO, f"{before.id if before else named}: {goal.text} cannot come true: {why}")
@@ -95,6 +97,9 @@ def _look(call: Call, named: Wanted, goal: Goal, before: Seen | None) -> Seen | 
         tree = _fresh(call, named)
         return tree.read(before.id) if before else tree.find(named)
     except Ended as end:
+        if end.code is Exit.NOT_FOUND and goal.deletion:
+            # It may have gone before anybody waited; a status that is fresh and does not name it is proof.
+            return None
         not_yet = {Exit.NOT_FOUND, Exit.UNREACHABLE} if before is None else set()
         if end.code in not_yet and call.options.appear and not goal.deletion:
             return None

@@ -15,7 +15,6 @@ from reconciler.model.outcome import FailureKind, NotDone, Outcome, Unknown
 from reconciler.remote.answer import DOCUMENT_LIMIT, Conversation
 from reconciler.remote.budget import Budget
 from reconciler.remote.command import GateCommand
-from reconciler.remote.gate import Gate
 
 # What a gate over ssh would find; nothing of the daemon's own environment reaches Ray.
 BARE_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -57,25 +56,6 @@ class LocalGate:
 
     def close(self) -> None:
         """Do nothing: no child outlives its call."""
-
-
-class RoutedGate:
-    """Sends calls for this machine's own names to the local gate, and all others over ssh."""
-
-    def __init__(self, here: Gate, remote: Gate, own_names: frozenset[str]) -> None:
-        self._here = here
-        self._remote = remote
-        self._own_names = own_names
-
-    def call(self, machine: Machine, request: JsonObject, timeout: timedelta) -> Outcome:
-        """Choose the way by the machine's host, as the daemon's settings say."""
-        gate = self._here if machine.host in self._own_names else self._remote
-        return gate.call(machine, request, timeout)
-
-    def close(self) -> None:
-        """Close both ways."""
-        self._here.close()
-        self._remote.close()
 
 
 class _Exchange:

@@ -113,12 +113,21 @@ def test_what_goes_away_is_deleted_or_cannot_come_true(site: Site) -> None:
     assert (said.code, said.err) == (Exit.NO, "job/rl/sft-3: state=Running cannot come true: it is gone\n")
 
 
+def test_what_went_before_anybody_waited_is_deleted(site: Site) -> None:
+    said = waited(site, "rl/late", "--for=deleted")
+    assert (said.code, said.err) == (Exit.DONE, "job/rl/late: it has no status; it is gone, or it never was\n")
+
+
+def test_a_status_that_is_too_old_proves_no_deletion(site: Site) -> None:
+    site.beat(ago(hours=2))
+    assert waited(site, "rl/late", "--for=deleted").code == Exit.UNREACHABLE
+
+
 def test_what_is_not_there_is_not_found_unless_it_may_appear(site: Site) -> None:
     def appears() -> None:
         site.put(job("late", "Running"))
 
     assert waited(site, "rl/late", "--for=state=Running").code == Exit.NOT_FOUND
-    assert waited(site, "rl/late", "--for=deleted").code == Exit.NOT_FOUND
     assert waited(site, "rl/late", "--for=state=Running", "--appear", script=[nothing, appears]).code == Exit.DONE
     late = waited(site, "rl/later", "--for=state=Running", "--appear", "--timeout", "2s", script=[nothing] * 5)
     assert late.code == Exit.TIMED_OUT

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.execute.backoff import Never, after_failure, next_try
+from reconciler.execute.backoff import after_failure
 from reconciler.model.ledger import Backoff
 from reconciler.model.moment import Moment
 from reconciler.model.outcome import FailureKind, NotDone
@@ -60,28 +60,14 @@ def test_targets_that_fail_together_do_not_come_back_together() -> None:
 
 
 @pytest.mark.parametrize("kind", LASTING)
-def test_what_only_an_edit_mends_is_not_tried_before_one(kind: FailureKind) -> None:
-    backoff = _fail(1, kind)
-    assert next_try(backoff, "d1", NOW + timedelta(days=900)) is Never.UNTIL_EDITED
-    assert next_try(backoff, "d2", NOW) is None
+def test_what_only_an_edit_mends_has_no_moment(kind: FailureKind) -> None:
+    assert _fail(1, kind).until is None
 
 
 def test_an_edit_starts_afresh() -> None:
     again = after_failure(_fail(9), NotDone(FailureKind.TRANSIENT, "m"), "slot/a", "d2", NOW, TUNING)
     assert again.failures == 1
     assert _wait(again) <= 4
-
-
-def test_what_never_failed_is_tried_now() -> None:
-    assert next_try(None, "d1", NOW) is None
-
-
-@pytest.mark.parametrize("kind", PASSING)
-def test_the_next_try_comes_when_the_wait_is_over_and_not_before(kind: FailureKind) -> None:
-    backoff = _fail(3, kind)
-    assert backoff.until is not None
-    assert next_try(backoff, "d1", NOW) == backoff.until
-    assert next_try(backoff, "d1", backoff.until) is None
 
 
 def test_a_message_is_kept_for_the_status() -> None:

@@ -14,8 +14,7 @@ from reconciler.clock import SystemClock
 from reconciler.model.machine import Machine
 from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
 from reconciler.remote.command import GateCommand
-from reconciler.remote.local import LocalGate, RoutedGate
-from tests.fakes.gate import FakeGate
+from reconciler.remote.local import LocalGate
 
 PROGRAM = Path(__file__).parents[1] / "fakes" / "gate_program.py"
 HERE = Machine("node-1", "ray")
@@ -80,19 +79,6 @@ def test_calls_leave_no_descriptor_process_or_thread_behind() -> None:
     assert counts() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-
-
-def test_calls_are_routed_by_the_names_of_this_machine() -> None:
-    def world(name: str) -> FakeGate:
-        return FakeGate(lambda machine, request: {"protocol": 1, "ok": True, "result": {"by": name}})
-
-    here, remote = world("here"), world("remote")
-    gate = RoutedGate(here, remote, frozenset({"node-1", "127.0.0.1"}))
-    assert gate.call(HERE, {}, AMPLE) == Done({"by": "here"})
-    assert gate.call(Machine("node-2", "ray"), {}, AMPLE) == Done({"by": "remote"})
-    gate.close()
-    assert here.closed
-    assert remote.closed
 
 
 def test_the_deadline_holds_on_the_boot_clock() -> None:
