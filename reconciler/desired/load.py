@@ -10,6 +10,7 @@ from types import MappingProxyType
 from reconciler.desired.cache import Cache, Good
 from reconciler.desired.check import Checks
 from reconciler.desired.parse import Parsed, is_document, misplaced, parse, team_of
+from reconciler.model.derived import Edition
 from reconciler.model.desired import Desired, FileError, Loaded
 from reconciler.model.ids import ObjectId
 from reconciler.model.snapshot import Snapshot
@@ -182,6 +183,7 @@ class Loader:
         lost = self._broken.keys() - self._good.keys()
         unsettled = frozenset(team_of(path if is_document(path) else f"{path}/any.yaml") for path in lost)
         before = {who: self._accepted.get(who) for who in touched}
+        known = Edition.of(self._desired.objects) if self._is_settled else Edition(self._objects)
         self._lingering, self._remembered, self._is_settled = set(), {}, True
         for who in touched:
             self._accept(who, unsettled)
@@ -191,7 +193,7 @@ class Loader:
             self._cache.save(changed, self._accepted)
         if len(self._parsed) > 2 * len(self._good) + READ_AT_ONCE:
             self._parsed = {good.content_id: good.parsed for good in self._good.values()}
-        objects = MappingProxyType(dict(self._objects))
+        objects = known.next({who: self._objects.get(who) for who in touched})
         self._desired = Desired(revision, objects, self._errors(), self._checks.update(objects, touched), unsettled)
         return self._desired
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from reconciler.model.derived import Edition
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import FailureClass, StopCause
 from reconciler.model.machine import Machine
@@ -272,15 +273,11 @@ class Ledger:
             if change.table is Table.META:
                 assert isinstance(change.record, Meta)
                 meta = change.record
-                continue
-            if change.table not in touched:
-                touched[change.table] = dict(getattr(self, change.table.value))
-            table = touched[change.table]
-            if change.record is None:
-                table.pop(change.key, None)
             else:
-                table[change.key] = change.record
-        tables: dict[str, Any] = {table.value: records for table, records in touched.items()}
+                touched.setdefault(change.table, {})[change.key] = change.record
+        tables: dict[str, Any] = {
+            table.value: Edition.of(getattr(self, table.value)).next(records) for table, records in touched.items()
+        }
         return replace(self, meta=meta, sequence=self.sequence + 1, **tables)
 
     def dump(self) -> tuple[Change, ...]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from reconciler.model.cluster import Cluster
-from reconciler.model.derived import Derived
+from reconciler.model.derived import Derived, Paired
 from reconciler.model.desired import Loaded
 from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, NodeRecord, node_key
-from reconciler.model.nodepool import NodePool
+from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, Known, NodeRecord, node_key
+from reconciler.model.nodepool import NodePool, shape_digest
 from reconciler.model.plan import Because, Reason
 from reconciler.model.ray import HeadAddress, HeadSeen, RayNode, RayNodeState
 from reconciler.model.sighting import Absent, Present, Unreachable
@@ -120,19 +121,27 @@ def known_key(identity: ObjectId) -> str:
     return f"{identity.kind}/{identity.team}/{identity.name}"
 
 
-def desired_digests(world: World) -> Mapping[str, str]:
-    """Return the digests of all desired objects, by their keys in the known table."""
-    return _DIGESTS.of(world.desired.objects)
+def departed(world: World) -> list[str]:
+    """Return the known keys of objects that are not desired any more, in order."""
+    return sorted(_DEPARTED.of(_DIGESTS.of(world.desired.objects), world.ledger.known))
+
+
+def unknown(world: World) -> Mapping[str, str]:
+    """Return by known key the digests of objects that are not known as they are desired, or known as leaving."""
+    return _UNKNOWN.of(_DIGESTS.of(world.desired.objects), world.ledger.known)
+
+
+def _unknown(_: str, digest: str | None, known: Known | None) -> str | None:
+    return digest if known is None or known.digest != digest or known.released else None
 
 
 _DIGESTS: Derived[ObjectId, Loaded, str] = Derived(
     lambda identity, loaded: (known_key(identity), loaded.digest),
 )
-
-
-def departed(world: World) -> list[str]:
-    """Return the known keys of objects that are not desired any more, in order."""
-    return sorted(world.ledger.known.keys() - desired_digests(world).keys())
+_UNKNOWN = Paired(_unknown)
+_DEPARTED: Paired[str, str, Known, bool] = Paired(
+    lambda _, digest, known: True if digest is None and known is not None else None
+)
 
 
 def holders(world: World) -> dict[str, dict[str, str]]:
@@ -148,19 +157,24 @@ def holders(world: World) -> dict[str, dict[str, str]]:
 
 def documents(world: World, kind: str) -> Iterator[tuple[ObjectId, object, str]]:
     """Return the desired objects of one kind with their digests, in the order of identity."""
-    objects = (
-        world.desired.objects
-        if kind == "Job"
-        else {each.id: each for each in _FEW.of(world.desired.objects).values()}
-    )
-    for identity in sorted(each for each in objects if each.kind == kind):
-        loaded = objects[identity]
-        yield identity, loaded.document, loaded.digest
+    objects = world.desired.objects if kind == "Job" else _FEW.of(world.desired.objects)
+    for loaded in sorted((each for each in objects.values() if each.id.kind == kind), key=attrgetter("id")):
+        yield loaded.id, loaded.document, loaded.digest
 
 
 # Jobs are nearly all there is; whoever asks for another kind does not go through them.
 _FEW: Derived[ObjectId, Loaded, Loaded] = Derived(
     lambda identity, loaded: (known_key(identity), loaded) if identity.kind != "Job" else None
+)
+
+
+def shapes(world: World) -> Mapping[str, str]:
+    """Return by pool the digest of what each of its nodes runs with."""
+    return _SHAPES.of(_FEW.of(world.desired.objects))
+
+
+_SHAPES: Derived[str, Loaded, str] = Derived(
+    lambda _, loaded: (loaded.id.name, shape_digest(loaded.document.spec)) if loaded.id.kind == "NodePool" else None
 )
 
 

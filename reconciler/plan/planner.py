@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import TypeAlias
 
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, Known, Table
 from reconciler.model.moment import Moment
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Plan, Reason, Weight
-from reconciler.model.views import departed, desired_digests, frozen_because, object_id
+from reconciler.model.views import departed, frozen_because, object_id, unknown
 from reconciler.model.world import World
 from reconciler.plan.brakes import brake
 from reconciler.plan.moves import moves, perhaps_moved
 from reconciler.plan.order import in_order
 from reconciler.plan.pace import paced
+
+_PLACE = attrgetter("target", "part", "because.reason")
 
 PlanKind: TypeAlias = Callable[[World], Iterable[Decision]]
 
@@ -28,14 +31,16 @@ def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
     decisions = [decision for kind in sorted(planners) for decision in planners[kind](world)]
     decisions.extend(_doubt(doubtful))
     decisions.extend(_known(world, {decision.target for decision in decisions}))
-    allowed = list(paced(world, _unfrozen(world, decisions)))
-    braked, held = brake(world, allowed)
-    holds = [d for d in braked if isinstance(d, Hold)]
+    # Nearly all decisions are to wait; nothing holds those back.
+    holds = [d for d in decisions if isinstance(d, Hold)]
+    doing = (d for d in decisions if not isinstance(d, Hold))
+    braked, held = brake(world, list(paced(world, _unfrozen(world, doing))))
+    holds.extend(d for d in braked if isinstance(d, Hold))
     return Plan(
         revision=world.desired.revision,
         actions=in_order(d for d in braked if isinstance(d, Action)),
         notes=tuple(d for d in braked if isinstance(d, Note)),
-        holds=tuple(sorted(holds, key=lambda h: (h.target, h.part, h.because.reason))),
+        holds=tuple(sorted(holds, key=_PLACE)),
         held=held,
         wake=_wake(holds),
     )
@@ -56,14 +61,12 @@ def _doubt(doubtful: Mapping[ObjectId, ObjectId]) -> Iterator[Hold]:
 
 def _known(world: World, spoken_for: set[ObjectId]) -> Iterator[Note]:
     """Remember new objects, and forget removed ones of which no kind has anything left to say."""
-    digests, before = desired_digests(world), world.ledger.known
-    fresh = []
-    for key, digest in digests.items():
-        known = before.get(key)
+    before = world.ledger.known
+    fresh = [
         # One that came back must be weighed again by the brakes before it goes the next time.
-        if known is None or known.digest != digest or known.released:
-            since = known.since if known is not None else world.now
-            fresh.append(Change(Table.KNOWN, key, Known(digest, since)))
+        Change(Table.KNOWN, key, Known(digest, before[key].since if key in before else world.now))
+        for key, digest in unknown(world).items()
+    ]
     if fresh:
         fresh.sort(key=lambda change: object_id(change.key))
         text = f"{len(fresh)} objects are new, edited or back"

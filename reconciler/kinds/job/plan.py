@@ -1,6 +1,6 @@
 """Decide about jobs: what runs, what waits, what is over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -8,8 +8,8 @@ from typing import TypeAlias
 from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import next_try
 from reconciler.kinds.job.live import decide
-from reconciler.kinds.job.queue import answers, placed, waiting
-from reconciler.kinds.job.rest import orphaned, restless
+from reconciler.kinds.job.queue import answers
+from reconciler.kinds.job.rest import lines, orphaned, restless, waiting
 from reconciler.kinds.job.submit import next_number
 from reconciler.model.effect import DeleteRayRecord
 from reconciler.model.ids import ObjectId
@@ -19,14 +19,14 @@ from reconciler.model.nodepool import NodePool
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
 from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id
 from reconciler.model.world import World
-from reconciler.queue.placement import Placement, Waiting
+from reconciler.queue.placement import Waiting
 
 Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 
 def plan(world: World) -> Iterator[Decision]:
-    """Decide about every job that is desired or remembered; one at rest needs no decision."""
-    queue: list[Waiting] = []
+    """Decide about every job that is desired or remembered; those at rest need no decision."""
+    waiting_too: list[Waiting] = []
     for case in cases(world):
         decisions = _decide(case)
         if decisions is not None:
@@ -34,17 +34,22 @@ def plan(world: World) -> Iterator[Decision]:
             continue
         # Why it waits is the queue's to say, not that of an attempt that is over.
         yield from (each for each in _leftover(case) or () if not isinstance(each, Hold))
-        queue.append(waiting(case))
-    yield from answers(world, queue)
+        waiting_too.append(_waiting(case))
+    yield from answers(world, lines(world, waiting_too))
 
 
-def queue_order(world: World) -> Placement:
-    """Return what the queue says to every job that waits for its turn, for status and `plan`."""
-    return placed(world, [waiting(case) for case in cases(world) if _decide(case) is None])
+def queues(world: World) -> Mapping[str, tuple[Waiting, ...]]:
+    """Return who waits for each pool, in the order of their turn."""
+    return lines(world, [_waiting(case) for case in cases(world) if _decide(case) is None])
+
+
+def _waiting(case: Case) -> Waiting:
+    assert case.job is not None, "only desired jobs wait"
+    return waiting(case.id, case.job, case.record)
 
 
 def cases(world: World) -> Iterator[Case]:
-    """Return every job that is desired or remembered and not at rest, in the order of identity."""
+    """Return every job that more than the queue has to say about, in the order of identity."""
     clusters: dict[str, ClusterView] = {}
     deadlines = _deadlines(world)
     for identity in restless(world):

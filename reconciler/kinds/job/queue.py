@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeAlias
 
-from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.submit import admit
+from reconciler.model.derived import Memo
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import NodeRecord, node_key
-from reconciler.model.nodepool import Node, NodePoolSpec, shape_digest
+from reconciler.model.nodepool import Node, NodePoolSpec
 from reconciler.model.plan import Because, Decision, Hold, Reason
 from reconciler.model.ray import RayNode, RayNodeState
 from reconciler.model.views import (
@@ -20,61 +22,80 @@ from reconciler.model.views import (
     live_attempts,
     pool_of,
     ray_nodes,
+    shapes,
 )
 from reconciler.model.world import World
-from reconciler.queue.placement import Placement, Priority, Room, Waiting, place
+from reconciler.queue.placement import Placement, Room, Waiting, place
 
-_PRIORITIES = {"low": Priority.LOW, "normal": Priority.NORMAL, "high": Priority.HIGH}
-
-
-def waiting(case: Case) -> Waiting:
-    """Return what a job that may start asks of the queue."""
-    assert case.job is not None, "only desired jobs wait"
-    spec = case.job.spec
-    needs = spec.resources
-    priority = _PRIORITIES[spec.priority]
-    return Waiting(case.id, spec.pool, priority, case.record.entered, needs.nodes, needs.gpus_per_node)
+Line: TypeAlias = tuple[Waiting, ...]
 
 
-def answers(world: World, jobs: list[Waiting]) -> Iterator[Decision]:
-    """Return for every waiting job the action that starts it, or why it waits on."""
-    if not jobs:
-        return
-    placement = placed(world, jobs)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the queue says to all that wait for one pool, in the order of their turn."""
+
+    order: tuple[ObjectId, ...]
+    admitted: Mapping[ObjectId, tuple[str, ...]]
+    holds: tuple[Hold, ...]
+
+    @classmethod
+    def of(cls, jobs: Line, placement: Placement) -> "Answer":
+        """Return one pool's part of a placement."""
+        order = tuple(each.job for each in jobs)
+        admitted = {job: placement.admitted[job] for job in order if job in placement.admitted}
+        return cls(order, admitted, tuple(Hold(j, placement.blocked[j]) for j in order if j not in admitted))
+
+
+def answers(world: World, lines: Mapping[str, Line]) -> Iterator[Decision]:
+    """Return for every waiting job, by pool, the action that starts it, or why it waits on."""
     views: dict[str, ClusterView] = {}
-    for each in jobs:
-        nodes = placement.admitted.get(each.job)
-        if nodes is None:
-            yield Hold(each.job, placement.blocked[each.job])
-            continue
-        pool = pool_of(world, each.pool)
-        assert pool is not None, "only a pool of the repo has room"
-        if pool.spec.cluster not in views:
-            views[pool.spec.cluster] = cluster_view(world, pool.spec.cluster)
-        job, record = world.desired.objects[each.job].document, world.ledger.jobs[str(each.job)]
-        yield admit(world, job, record, each.job, views[pool.spec.cluster], nodes)
+    for name, answer in placed(world, lines).items():
+        yield from answer.holds
+        for job, nodes in answer.admitted.items():
+            pool = pool_of(world, name)
+            assert pool is not None, "only a pool of the repo has room"
+            if pool.spec.cluster not in views:
+                views[pool.spec.cluster] = cluster_view(world, pool.spec.cluster)
+            document, record = world.desired.objects[job].document, world.ledger.jobs[str(job)]
+            yield admit(world, document, record, job, views[pool.spec.cluster], nodes)
 
 
-def placed(world: World, jobs: list[Waiting]) -> Placement:
-    """Return what the queue says to every waiting job; a pool that cannot be used blocks only its own."""
-    by_pool: dict[str, list[Waiting]] = {}
-    for each in jobs:
-        by_pool.setdefault(each.pool, []).append(each)
+def placed(world: World, lines: Mapping[str, Line]) -> Mapping[str, Answer]:
+    """Return what the queue says, by pool; a pool that cannot be used blocks only its own."""
     held, live = holders(world), Counter(attempt.cluster for _, _, attempt in live_attempts(world))
-    rooms: dict[str, Room] = {}
-    blocked: dict[ObjectId, Because] = {}
-    order: dict[str, tuple[ObjectId, ...]] = {}
     alive: dict[str, Mapping[str, RayNode]] = {}
-    for pool in sorted(by_pool):
+    rooms: dict[str, dict[str, Room]] = {}
+    found: dict[str, Answer] = {}
+    for pool in sorted(lines):
         room = _room(world, pool, held, alive)
         if isinstance(room, Room):
-            rooms[pool] = room
-            continue
-        order[pool] = tuple(each.job for each in sorted(by_pool[pool], key=lambda each: each.order))
-        blocked.update(dict.fromkeys(order[pool], room))
-    slots = {room.cluster: _slots(world, room.cluster, live) for room in rooms.values()}
-    answer = place((each for pool in rooms for each in by_pool[pool]), rooms, slots)
-    return Placement(answer.admitted, {**answer.blocked, **blocked}, {**answer.order, **order})
+            rooms.setdefault(room.cluster, {})[pool] = room
+        else:
+            found[pool] = _by_itself(pool, lines[pool], room)
+    for cluster, of_cluster in rooms.items():
+        left = _slots(world, cluster, live)
+        # All that pools share is how many attempts their head may run. Where that cannot bind, each is by itself.
+        if sum(min(len(room.free), len(lines[pool])) for pool, room in of_cluster.items()) < left:
+            found.update({pool: _by_itself(pool, lines[pool], room) for pool, room in of_cluster.items()})
+        else:
+            placement = place(chain.from_iterable(map(lines.__getitem__, of_cluster)), of_cluster, {cluster: left})
+            found.update({pool: Answer.of(lines[pool], placement) for pool in of_cluster})
+    _ANSWERS.forget_all_but(lines)
+    return found
+
+
+# What was answered last about a pool that is by itself: it holds while who waits and what is free stay.
+_ANSWERS: Memo[tuple[Line, Room | Because], Answer] = Memo()
+
+
+def _by_itself(pool: str, jobs: Line, room: Room | Because) -> Answer:
+    if (known := _ANSWERS.get(pool, (jobs, room))) is not None:
+        return known
+    if isinstance(room, Room):
+        placement = place(jobs, {pool: room}, {room.cluster: len(jobs) + 1})
+    else:
+        placement = Placement(blocked={each.job: room for each in jobs})
+    return _ANSWERS.keep(pool, (jobs, room), Answer.of(jobs, placement))
 
 
 def _slots(world: World, cluster: str, live: Mapping[str, int]) -> int:
@@ -97,7 +118,7 @@ def _room(
     assert cluster.seen is not None, "a ready cluster was seen"
     if cluster.name not in alive:
         alive[cluster.name] = ray_nodes(cluster.seen)
-    gang = _Pool(name, pool.spec, shape_digest(pool.spec), cluster, alive[cluster.name])
+    gang = _Pool(name, pool.spec, shapes(world)[name], cluster, alive[cluster.name])
     busy = held.get(cluster.name, {})
     drained = {drain.node for drain in pool.spec.drain}
     in_service, free = 0, []

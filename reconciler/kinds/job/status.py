@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from reconciler.kinds.job.ending import next_try
-from reconciler.kinds.job.plan import queue_order
-from reconciler.model.derived import Derived
+from reconciler.kinds.job.plan import queues as job_queues
+from reconciler.model.derived import Derived, Memo
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
 from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState
@@ -15,6 +15,7 @@ from reconciler.model.projection import Face, Story, conditions, describe, stori
 from reconciler.model.status import Health, ObjectStatus
 from reconciler.model.views import documents, frozen_because, job_id
 from reconciler.model.world import World
+from reconciler.queue.placement import Waiting
 
 _HEALTH = {
     JobState.QUEUED: Health.WAITING,
@@ -89,20 +90,28 @@ _REASON_OF_END = {
 
 def queues(world: World) -> dict[str, object]:
     """Return who waits for each pool, in order: positions change too often to be part of every job's document."""
-    documents: dict[str, object] = {}
-    for pool, jobs in sorted(queue_order(world).order.items()):
-        documents[f"queue/{pool}.json"] = {"pool": pool, "order": [_place(world, job) for job in jobs]}
+    waiting = job_queues(world)
+    documents: dict[str, object] = {f"queue/{pool}.json": _queue(pool, waiting[pool]) for pool in sorted(waiting)}
+    _QUEUES.forget_all_but(waiting)
     return documents
 
 
-def _place(world: World, identity: ObjectId) -> dict[str, object]:
-    spec = world.desired.objects[identity].document.spec
-    record = world.ledger.jobs.get(str(identity))
+# The document of a queue that stays is the same object, so that whoever writes it need not look into it.
+_QUEUES: Memo[tuple[Waiting, ...], dict[str, object]] = Memo()
+
+
+def _queue(pool: str, jobs: tuple[Waiting, ...]) -> dict[str, object]:
+    if (known := _QUEUES.get(pool, jobs)) is not None:
+        return known
+    return _QUEUES.keep(pool, jobs, {"pool": pool, "order": [_place(each) for each in jobs]})
+
+
+def _place(waiting: Waiting) -> dict[str, object]:
     return {
-        "job": f"{identity.team}/{identity.name}",
-        "priority": spec.priority,
-        "since": record.entered.wall if record is not None else None,
-        "needs": {"nodes": spec.resources.nodes, "gpusPerNode": spec.resources.gpus_per_node},
+        "job": f"{waiting.job.team}/{waiting.job.name}",
+        "priority": waiting.priority.name.lower(),
+        "since": waiting.entered.wall,
+        "needs": {"nodes": waiting.nodes, "gpusPerNode": waiting.gpus_per_node},
     }
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypeAlias
 
 from reconciler.model.cluster import ClusterSpec
+from reconciler.model.derived import Grouped, Memo
 from reconciler.model.effect import DrainRayNode, StartWorker, StopSlot
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, DrainRecord, Failed, NodeRecord, Table, node_key
 from reconciler.model.moment import Moment
-from reconciler.model.nodepool import Drain, Node, NodePool, NodePoolSpec, shape_digest
+from reconciler.model.nodepool import Drain, Node, NodePool, NodePoolSpec
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Weight
 from reconciler.model.ray import HeadAddress, RayNode
 from reconciler.model.sighting import Present, Sighting
-from reconciler.model.views import ClusterView, cluster_of, cluster_view, documents, holders, ray_nodes
+from reconciler.model.views import ClusterView, cluster_of, cluster_view, documents, holders, ray_nodes, shapes
 from reconciler.model.world import Role, SlotId, SlotSeen, World
 
 NODE_STOP_GRACE = timedelta(seconds=5)
@@ -152,30 +154,84 @@ class _Up:
         return cls(view, ray_nodes(view.seen) if view.seen is not None else {})
 
 
-def cases(world: World) -> Iterator[Case]:
+Name: TypeAlias = tuple[str, str]
+"""A node's name, and its key in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The nodes that a pool has in one cluster: in the repo, in the ledger, or both."""
+
+    world: World
+    pool: Pool
+    names: tuple[Name, ...]
+    slots: Mapping[str, Sighting[SlotSeen]]
+
+    @property
+    def label(self) -> str:
+        """A text for this part that no other has."""
+        return f"{self.pool.id.name}/{self.pool.cluster.name}"
+
+    def read(self) -> tuple[object, ...]:
+        """Return all that the rules read of these nodes but the time."""
+        pool, ledger = self.pool, self.world.ledger
+        view, nodes, drains = pool.cluster, ledger.nodes, ledger.drains
+        alive, busy, slots = pool.alive, pool.busy, self.slots
+        return (
+            (pool.spec, pool.cluster_spec, view.name, view.epoch, view.head, view.ready, view.because),
+            self.names,
+            [(nodes.get(k), drains.get(k), alive.get(n), busy.get(n), slots.get(k)) for n, k in self.names],
+        )
+
+    def cases(self) -> Iterator[Case]:
+        """Return each node with everything about it."""
+        spec = self.pool.spec
+        nodes = {node.name: node for node in spec.nodes} if spec else {}
+        drains = {drain.node: drain for drain in spec.drain} if spec else {}
+        for name, key in self.names:
+            record, drained = self.world.ledger.nodes.get(key), self.world.ledger.drains.get(key)
+            yield Case(self.world, self.pool, name, nodes.get(name), drains.get(name), record, drained)
+
+
+def parts(world: World) -> Iterator[Part]:
     """Return every node that is desired or remembered, pool by pool."""
     remembered = _remembered(world)
     pools = [(who, each.spec) for who, each, _ in documents(world, "NodePool") if isinstance(each, NodePool)]
     names_of_clusters = {spec.cluster for _, spec in pools} | {cluster for _, cluster in remembered}
     clusters = {name: _Up.of(world, name) for name in names_of_clusters}
     held = holders(world)
+    slots = {
+        node_key(slot.cluster, slot.node): seen
+        for slot, seen in world.observed.slots.items()
+        if slot.role is Role.WORKER
+    }
     for identity, spec in pools:
         pool = _pool(world, identity, spec, clusters[spec.cluster], held)
-        yield from _nodes(world, pool, remembered.pop((identity.name, spec.cluster), set()))
-    for (pool_name, cluster), names in sorted(remembered.items()):
+        yield Part(world, pool, _names(pool, remembered.pop((identity.name, spec.cluster), ())), slots)
+    for (pool_name, cluster), nodes in sorted(remembered.items()):
         pool = _pool(world, ObjectId("NodePool", "", pool_name), None, clusters[cluster], held)
-        yield from _nodes(world, pool, names)
+        yield Part(world, pool, _names(pool, nodes), slots)
+    _NAMES.forget_all_but([*(f"{who.name}/{spec.cluster}" for who, spec in pools), *map("/".join, remembered)])
 
 
-def _remembered(world: World) -> dict[tuple[str, str], set[str]]:
+def _remembered(world: World) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return what the ledger holds, by pool and cluster: a pool may have moved from one cluster to another."""
-    names: dict[tuple[str, str], set[str]] = {}
-    pools = [(key, record.pool) for key, record in world.ledger.nodes.items()]
-    pools += [(key, record.pool) for key, record in world.ledger.drains.items()]
-    for key, pool in pools:
-        cluster, _, node = key.partition("/")
-        names.setdefault((pool, cluster), set()).add(node)
+    names = dict(_NODES.of(world.ledger.nodes))
+    for place, nodes in _DRAINS.of(world.ledger.drains).items():
+        names[place] = (*names.get(place, ()), *nodes)
     return names
+
+
+def _place(key: str, record: NodeRecord | DrainRecord) -> tuple[str, str]:
+    return record.pool, key.partition("/")[0]
+
+
+def _nodes(records: Mapping[str, NodeRecord | DrainRecord]) -> tuple[str, ...]:
+    return tuple(key.partition("/")[2] for key in records)
+
+
+_NODES: Grouped[str, NodeRecord, tuple[str, str], tuple[str, ...]] = Grouped(_place, _nodes)
+_DRAINS: Grouped[str, DrainRecord, tuple[str, str], tuple[str, ...]] = Grouped(_place, _nodes)
 
 
 def _pool(
@@ -186,15 +242,18 @@ def _pool(
     held: Mapping[str, Mapping[str, str]],
 ) -> Pool:
     desired = cluster_of(world, up.view.name)
-    shape = shape_digest(spec) if spec is not None else ""
+    shape = shapes(world)[identity.name] if spec is not None else ""
     busy = held.get(up.view.name, {})
     return Pool(identity, spec, shape, up.view, desired.spec if desired else None, up.alive, busy)
 
 
-def _nodes(world: World, pool: Pool, remembered: set[str]) -> Iterator[Case]:
-    nodes = {node.name: node for node in pool.spec.nodes} if pool.spec else {}
-    drains = {drain.node: drain for drain in pool.spec.drain} if pool.spec else {}
-    for name in sorted({*nodes, *remembered}):
-        key = node_key(pool.cluster.name, name)
-        record, drained = world.ledger.nodes.get(key), world.ledger.drains.get(key)
-        yield Case(world, pool, name, nodes.get(name), drains.get(name), record, drained)
+def _names(pool: Pool, remembered: tuple[str, ...]) -> tuple[Name, ...]:
+    label, given = f"{pool.id.name}/{pool.cluster.name}", (pool.spec, remembered)
+    if (known := _NAMES.get(label, given)) is not None:
+        return known
+    nodes = {*remembered, *(node.name for node in pool.spec.nodes)} if pool.spec else remembered
+    names = tuple((name, node_key(pool.cluster.name, name)) for name in sorted(nodes))
+    return _NAMES.keep(label, given, names)
+
+
+_NAMES: Memo[tuple[NodePoolSpec | None, tuple[str, ...]], tuple[Name, ...]] = Memo()

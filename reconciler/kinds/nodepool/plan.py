@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import TypeAlias
 
-from reconciler.kinds.nodepool.case import Case, cases
+from reconciler.kinds.nodepool.case import Case, Part, parts
+from reconciler.model.derived import Memo
 from reconciler.model.ledger import Change, DrainRecord, NodeRecord, Table
-from reconciler.model.plan import Because, Decision, Reason, Weight
+from reconciler.model.plan import Because, Decision, Hold, Reason, Weight
 from reconciler.model.ray import RayNodeState
 from reconciler.model.sighting import Present, Unreachable
 from reconciler.model.world import SlotSeen, World
@@ -16,8 +18,28 @@ Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 def plan(world: World) -> Iterator[Decision]:
     """Decide about every node that is desired or remembered."""
-    for case in cases(world):
-        yield from next(decisions for rule in RULES if (decisions := rule(case)) is not None)
+    labels = []
+    for part in parts(world):
+        labels.append(part.label)
+        yield from _decided(part)
+    _HELD.forget_all_but(labels)
+
+
+# Of nodes that all wait, and for no timer, the same is said until what the rules read of them is something else.
+_HELD: Memo[tuple[object, ...], tuple[Decision, ...]] = Memo()
+
+
+def _decided(part: Part) -> tuple[Decision, ...]:
+    read = part.read()
+    if (known := _HELD.get(part.label, read)) is not None:
+        return known
+    decisions = tuple(chain.from_iterable(map(_decide, part.cases())))
+    timeless = all(isinstance(each, Hold) and each.until is None for each in decisions)
+    return _HELD.keep(part.label, read, decisions) if timeless else decisions
+
+
+def _decide(case: Case) -> tuple[Decision, ...]:
+    return next(decisions for rule in RULES if (decisions := rule(case)) is not None)
 
 
 def _of_another_pool(case: Case) -> tuple[Decision, ...] | None:
