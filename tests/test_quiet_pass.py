@@ -66,7 +66,7 @@ class Quiet:
         stages = self.loop._stages
         return {
             "parses": stages.loader.parsed,
-            "status writes": stages.recorder._status.written,
+            "status writes": stages.recorder._scribe._status.written,
             "gate calls": len(self.gate.arrived),
             "looks": stages.collector.looked,
             "ledger entries": self.loop._ledger.sequence,

@@ -25,6 +25,7 @@ from reconciler.record.journal import LedgerFault
 from reconciler.record.leader import Leadership
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.recorder import Recorder
+from reconciler.record.scribe import Scribe
 from reconciler.record.status import StatusWriter
 from reconciler.record.text import Redaction
 from reconciler.source.watch import Watch, references_of
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # How long one pass waits for looks: what takes longer is used by the next one.
 PATIENCE = timedelta(seconds=2)
+# How long the end waits for the status directory: a share that hangs must not keep the next daemon from leading.
+LAST_WORDS = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,19 @@ class Running:
     recorder: Recorder
 
 
-def recorder_of(settings: Settings, clock: Clock, redaction: Redaction) -> Recorder:
-    """Return what tells readers; it lasts longer than a lead, so that it tells each trouble once."""
+@contextmanager
+def recorder_of(settings: Settings, clock: Clock, redaction: Redaction) -> Iterator[Recorder]:
+    """Give what tells readers; it lasts longer than a lead, so that it tells each trouble once."""
     here = ground(settings)
-    status = StatusWriter(here.status, clock, redaction)
-    return Recorder(status, History(here.status, clock, redaction), ALL, clock)
+    status, history = StatusWriter(here.status, clock, redaction), History(here.status, clock, redaction)
+    hands = ThreadPoolExecutor(1, thread_name_prefix="rayops-status")
+    recorder = Recorder(Scribe(status, history, hands), ALL, clock)
+    try:
+        yield recorder
+    finally:
+        if not recorder.flush(LAST_WORDS.total_seconds()):
+            log.warning("not all was written for readers", extra={"seconds": LAST_WORDS.total_seconds()})
+        hands.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
@@ -98,8 +109,8 @@ def run_daemon(settings: Settings, clock: Clock, level: str) -> None:
     """Be the daemon until a signal asks it to stop; without a usable ledger, say so and wait for one."""
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
-    recorder = recorder_of(settings, clock, redaction)
     with ExitStack() as stack:
+        recorder = stack.enter_context(recorder_of(settings, clock, redaction))
         listen(wakeups, stack)
         while not wakeups.stopping:
             # Before the look at the ledger, so that a signal during it is not slept over.
@@ -144,8 +155,10 @@ def run_once(settings: Settings, clock: Clock, level: str) -> PassReport:
     """Do one pass, and wait for what it began."""
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
-    recorder = recorder_of(settings, clock, redaction)
-    with running(settings, clock, wakeups, redaction, recorder) as live:
+    with (
+        recorder_of(settings, clock, redaction) as recorder,
+        running(settings, clock, wakeups, redaction, recorder) as live,
+    ):
         report = live.loop.once()
         while live.loop.busy:
             clock.wait(wakeups.event, timedelta(seconds=1))

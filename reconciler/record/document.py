@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from reconciler.model.desired import FileError
-from reconciler.model.plan import Held
+from reconciler.model.plan import Held, Plan
 from reconciler.model.snapshot import SourceProblem
 from reconciler.model.status import STATUS_VERSION, Condition, ObjectStatus
 from reconciler.record.text import Redaction, one_line, plain, written
@@ -30,8 +30,8 @@ JsonDocument = Mapping[str, Any]
 class Overview:
     """What a pass knows of the whole site. `as_of` is when it looked, the moment of writing unless given.
 
-    `extras` are further documents by path, such as `plan.json` and `queue/<pool>.json`: these and no others; with
-    None those that are there stay.
+    `extras` are further documents by path, such as `queue/<pool>.json`: these and no others. With None those that
+    are there stay, and so does the plan.
     """
 
     revision: str
@@ -40,6 +40,7 @@ class Overview:
     read_only: str = ""
     held: tuple[Held, ...] = ()
     errors: tuple[FileError, ...] = ()
+    plan: Plan | None = None
     extras: Mapping[str, object] | None = None
 
 

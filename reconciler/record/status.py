@@ -23,12 +23,14 @@ from reconciler.record.document import (
     pretty,
     summary,
 )
+from reconciler.record.plan_file import PlanFile
 from reconciler.record.text import Redaction, plain, written
 from reconciler.remote.files import Files, FilesError
 
 INDEX = "index.json"
 SUMMARY = "summary.json"
 HEARTBEAT = "heartbeat.json"
+PLAN = "plan.json"
 QUEUES = "queue"
 
 _MAX_DOCUMENT = 16 << 20
@@ -63,7 +65,12 @@ class StatusWriter:
         # Of files beside the documents: the digest of what is on the disk, and of what an extra was made of.
         self._disk: dict[str, str] = {}
         self._extras: dict[str, str] = {}
+        # What an extra was made of: the same object says the same.
+        self._made_of: dict[str, object] = {}
+        self._order: list[str] | None = None
         self._index_due = True
+        self._whole_due = False
+        self._plan = PlanFile(self._redaction)
         self.written = 0
         """How many files were written so far, heartbeats left out."""
 
@@ -72,22 +79,31 @@ class StatusWriter:
         self._load()
         return frozenset(self._present)
 
-    def write(self, changed: Iterable[ObjectStatus], removed: Iterable[str], view: Overview) -> str | None:
+    def write(
+        self, changed: Iterable[ObjectStatus], removed: Iterable[str], view: Overview, *, whole: bool = False
+    ) -> str | None:
         """Bring the directory up to date; return None, or why it could not be.
 
-        `changed` may hold unchanged objects too, at the price of a comparison.
+        `changed` may hold unchanged objects too, at the price of a comparison. With `whole` it holds all there are.
         """
         self._waiting.update({status.path: status for status in changed})
         self._waiting.update(dict.fromkeys(removed))
+        self._whole_due = self._whole_due or whole
         try:
             self._load()
+            if self._whole_due:
+                self._waiting.update(dict.fromkeys(self._present - self._waiting.keys()))
+                self._whole_due = False
             self._write_documents(view)
+            if view.plan is not None:
+                self._write_changed(PLAN, self._plan.encoded(view.plan))
             if view.extras is not None:
                 self._write_extras(view.extras)
             self._write_changed(SUMMARY, pretty(summary(view, self._counts, self._redaction)))
             if self._index_due:
-                rows = sorted(self._rows.values(), key=lambda row: row.key)
-                self._write_changed(INDEX, index_bytes(row.encoded for row in rows))
+                if self._order is None:
+                    self._order = sorted(self._rows, key=lambda path: self._rows[path].key)
+                self._write_changed(INDEX, index_bytes(self._rows[path].encoded for path in self._order))
                 self._index_due = False
         except FilesError as error:
             return error.message
@@ -177,13 +193,17 @@ class StatusWriter:
 
     def _write_extras(self, extras: Mapping[str, object]) -> None:
         for path, value in sorted(extras.items()):
+            if self._made_of.get(path) is value:
+                continue
             made_of = digest_of(value)
             if self._extras.get(path) != made_of:
                 self._write_changed(path, pretty(plain(value, self._redaction)))
                 self._extras[path] = made_of
+            self._made_of[path] = value
         for path in sorted(self._extras.keys() - extras.keys()):
             self._files.remove(path)
             self._disk.pop(path, None)
+            self._made_of.pop(path, None)
             del self._extras[path]
 
     def _write_changed(self, path: str, data: bytes) -> None:
@@ -199,7 +219,11 @@ class StatusWriter:
             self._disk[path] = digest
 
     def _put(self, path: str, row: _Row) -> None:
-        self._drop(path)
+        before = self._rows.get(path)
+        if before is None:
+            self._order = None
+        else:
+            self._counts.subtract(_counted(before))
         self._rows[path] = row
         self._counts.update(_counted(row))
         self._index_due = True
@@ -208,6 +232,7 @@ class StatusWriter:
         row = self._rows.pop(path, None)
         if row is not None:
             self._counts.subtract(_counted(row))
+            self._order = None
             self._index_due = True
 
 

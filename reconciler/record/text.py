@@ -53,6 +53,11 @@ class Redaction:
         longest_first = sorted(self._values, key=lambda v: (-len(v), v))
         self._known = re.compile("|".join(map(re.escape, longest_first)))
 
+    @property
+    def values(self) -> frozenset[str]:
+        """What is hidden because it was added: compared to learn whether anything was."""
+        return self._values
+
     def hide(self, text: str) -> str:
         """Return `text` without secrets."""
         if self._known is not None:

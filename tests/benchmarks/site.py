@@ -59,7 +59,7 @@ class Site:
     def counters(self) -> tuple[int, int, int]:
         """Contents parsed, status files written, looks at anything but heads."""
         stages = self.loop._stages
-        return stages.loader.parsed, stages.recorder._status.written, stages.collector.looked
+        return stages.loader.parsed, stages.recorder._scribe._status.written, stages.collector.looked
 
     def raw_poll(self) -> None:
         """Ask the head what a look asks, with nothing of ours around it."""
@@ -99,7 +99,10 @@ def at_work(place: Installation) -> Iterator[Site]:
     """Lead the site in this process until it is quiet."""
     settings, clock = read_settings(place.home / "rayops.toml"), SystemClock()
     wakeups, redaction, token = Wakeups(), Redaction(), Tokens(ground(settings).state)
-    with running(settings, clock, wakeups, redaction, recorder_of(settings, clock, redaction)) as live:
+    with (
+        recorder_of(settings, clock, redaction) as recorder,
+        running(settings, clock, wakeups, redaction, recorder) as live,
+    ):
         site = Site(place, live.loop, wakeups, "")
         site.until_quiet()
         yield Site(place, live.loop, wakeups, token.of("main").reveal())

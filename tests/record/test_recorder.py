@@ -16,6 +16,7 @@ from reconciler.model.plan import Because, Reason
 from reconciler.model.world import World
 from reconciler.record.history import History
 from reconciler.record.recorder import Recorder
+from reconciler.record.scribe import Scribe
 from reconciler.record.status import StatusWriter
 from reconciler.record.text import Redaction
 from reconciler.record.touched import Told
@@ -32,7 +33,7 @@ class Site:
     def __init__(self) -> None:
         clock, self.files = HandClock(), FakeFiles()
         self.status = StatusWriter(self.files, clock, Redaction())
-        self.recorder = Recorder(self.status, History(self.files, clock, Redaction()), ALL, clock)
+        self.recorder = Recorder(Scribe(self.status, History(self.files, clock, Redaction())), ALL, clock)
 
     def record(self, world: World) -> None:
         plan, after = settled_plan(world, ALL)

@@ -18,6 +18,7 @@ from reconciler.record.journal import LedgerFault
 from reconciler.record.leader import Leadership
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.recorder import Recorder
+from reconciler.record.scribe import Scribe
 from reconciler.record.status import StatusWriter
 from reconciler.remote.files import Files
 from reconciler.remote.gate import Gate
@@ -54,9 +55,8 @@ class Daemon:
         self.hands = Hands(parts.clock)
         self.fault: LedgerFault | None = None
         self.loop: Loop | None = None
-        recorder = Recorder(
-            StatusWriter(parts.status, parts.clock), History(parts.status, parts.clock), ALL, parts.clock
-        )
+        scribe = Scribe(StatusWriter(parts.status, parts.clock), History(parts.status, parts.clock))
+        recorder = Recorder(scribe, ALL, parts.clock)
         store = LedgerStore(parts.state, parts.shared, parts.clock, site=SITE)
         ledger = store.open()
         if isinstance(ledger, LedgerFault):

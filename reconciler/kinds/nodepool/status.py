@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.model.derived import Grouped, Memo
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import NodeRecord
 from reconciler.model.nodepool import Node, NodePool
@@ -11,7 +12,7 @@ from reconciler.model.plan import Because, Plan, Reason
 from reconciler.model.projection import FAULTS, Face, Story, conditions, describe, stories
 from reconciler.model.ray import RayNode
 from reconciler.model.status import Health, ObjectStatus
-from reconciler.model.views import cluster_view, documents, holders, ray_nodes
+from reconciler.model.views import cluster_view, documents, frozen_because, holders, ray_nodes
 from reconciler.model.world import World
 
 
@@ -19,14 +20,28 @@ def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
     """Describe every pool that is desired or still has a node."""
     told = stories(plan, "NodePool")
     desired = {i: d for i, d, _ in documents(world, "NodePool") if isinstance(d, NodePool)}
-    kept = {ObjectId("NodePool", "", record.pool) for record in world.ledger.nodes.values()}
-    records: dict[str, dict[str, NodeRecord]] = {}
-    for key, record in world.ledger.nodes.items():
-        records.setdefault(record.pool, {})[key] = record
+    records = _RECORDS.of(world.ledger.nodes)
     held, alive = holders(world), _alive(world)
-    for identity in sorted({*desired, *kept}):
+    pools = sorted({*desired, *(ObjectId("NodePool", "", name) for name in records)})
+    for identity in pools:
         seen = _Seen(world, records.get(identity.name, {}), held, alive)
-        yield _one(seen, identity, desired.get(identity), told.get(identity))
+        document, story = desired.get(identity), told.get(identity)
+        read = (
+            world.desired.objects.get(identity),
+            frozen_because(world, identity),
+            story,
+            seen.of_nodes(document),
+        )
+        known = _TOLD.get(identity.name, read)
+        yield known or _TOLD.keep(identity.name, read, _one(seen, identity, document, story))
+    _TOLD.forget_all_but([identity.name for identity in pools])
+
+
+_RECORDS: Grouped[str, NodeRecord, str, Mapping[str, NodeRecord]] = Grouped(
+    lambda _, record: record.pool, lambda records: records
+)
+# A pool of which nothing is new is told by the same object, so that whoever writes it need not look into it.
+_TOLD: Memo[tuple[object, ...], ObjectStatus] = Memo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,19 @@ class _Seen:
     records: Mapping[str, NodeRecord]
     held: Mapping[str, Mapping[str, str]]
     alive: Mapping[str, Mapping[str, RayNode]]
+
+    def clusters(self, document: NodePool | None) -> list[str]:
+        """Return the clusters that nodes of the pool are or shall be in."""
+        names = {key.partition("/")[0] for key in self.records}
+        return sorted(names | {document.spec.cluster} if document is not None else names)
+
+    def of_nodes(self, document: NodePool | None) -> list[object]:
+        """Return what can be seen of each of the pool's nodes."""
+        names = {key.partition("/")[2] for key in self.records}
+        names.update(node.name for node in (document.spec.nodes if document is not None else ()))
+        alive = [self.alive.get(cluster, {}) for cluster in self.clusters(document)]
+        held = [self.held.get(cluster, {}) for cluster in self.clusters(document)]
+        return [self.records, *([each.get(name) for each in (*alive, *held)] for name in sorted(names))]
 
 
 def _alive(world: World) -> dict[str, Mapping[str, RayNode]]:
@@ -78,12 +106,9 @@ def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterat
     nodes: dict[str, Node] = {node.name: node for node in document.spec.nodes} if document is not None else {}
     drained = {drain.node for drain in document.spec.drain} if document is not None else set()
     records = {key.partition("/")[2]: record for key, record in seen.records.items()}
-    clusters = {key.partition("/")[0] for key in seen.records}
-    if document is not None:
-        clusters.add(document.spec.cluster)
     alive: dict[str, RayNode] = {}
     busy: dict[str, str] = {}
-    for cluster in sorted(clusters):
+    for cluster in seen.clusters(document):
         alive.update(seen.alive.get(cluster, {}))
         busy.update(seen.held.get(cluster, {}))
     parts: Mapping[str, Because] = story.parts if story is not None else {}
