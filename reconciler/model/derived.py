@@ -24,13 +24,13 @@ class Edition(dict[K, V]):
     has changed and not what there is.
     """
 
-    __slots__ = ("_steps", "mark")
+    __slots__ = ("steps", "mark")
 
     def __init__(self, entries: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
         super().__init__(entries)
-        # A mark stands for an edition without keeping it in memory.
+        # A mark stands for an edition without keeping it in memory; the newest step comes first.
         self.mark = object()
-        self._steps: tuple[tuple[object, Collection[K]], ...] = ()
+        self.steps: tuple[tuple[object, Collection[K]], ...] = ()
 
     @classmethod
     def of(cls, entries: Mapping[K, V]) -> "Edition[K, V]":
@@ -45,15 +45,18 @@ class Edition(dict[K, V]):
                 after.pop(key, None)
             else:
                 after[key] = value
-        after._steps = ((self.mark, tuple(changes)), *self._steps[: REMEMBERED_EDITIONS - 1])
+        after.steps = ((self.mark, tuple(changes)), *self.steps[: REMEMBERED_EDITIONS - 1])
         return after
 
-    def since(self, before: "Edition[K, V]") -> set[K] | None:
-        """Return the keys by which this one may differ from an earlier edition; None when that is not known."""
+    def may_differ(self, other: "Edition[K, V]") -> set[K] | None:
+        """Return the keys changed in either since the two were one; None when that is too long ago to tell."""
+        theirs = [other.mark, *(mark for mark, _ in other.steps)]
         keys: set[K] = set()
-        for mark, changed in self._steps:
+        for mark, changed in ((self.mark, ()), *self.steps):
             keys.update(changed)
-            if mark is before.mark:
+            if mark in theirs:
+                for _, also in other.steps[: theirs.index(mark)]:
+                    keys.update(also)
                 return keys
         return None
 
@@ -166,9 +169,7 @@ def differences(before: Mapping[K, V], after: Mapping[K, V]) -> Iterable[K]:
     if before is after:
         return ()
     if isinstance(before, Edition) and isinstance(after, Edition):
-        keys = after.since(before)
-        if keys is None:
-            keys = before.since(after)
+        keys = after.may_differ(before)
         if keys is not None:
             return [key for key in keys if before.get(key) is not after.get(key)]
     return _all_differences(before, after)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.model.ids import ObjectId
-from reconciler.model.plan import Because, Plan, Reason
+from reconciler.model.plan import Action, Because, Hold, Plan, Reason
 from reconciler.model.status import Condition, Health, ObjectStatus, Sync
 from reconciler.model.views import frozen_because
 from reconciler.model.world import World
@@ -56,19 +56,35 @@ class Story:
         return self.reason in FAULTS
 
 
-def stories(plan: Plan, kind: str) -> dict[ObjectId, Story]:
-    """Return what the plan says about each object of a kind."""
-    first: dict[ObjectId, tuple[Because, bool]] = {}
-    parts: dict[ObjectId, dict[str, Because]] = {}
-    for action in plan.actions:
-        if action.target.kind == kind:
-            first.setdefault(action.target, (action.because, True))
-            parts.setdefault(action.target, {})[action.part] = action.because
-    for hold in plan.holds:
-        if hold.target.kind == kind:
-            first.setdefault(hold.target, (hold.because, False))
-            parts.setdefault(hold.target, {}).setdefault(hold.part, hold.because)
-    return {target: Story(because, acts, parts.get(target, {})) for target, (because, acts) in first.items()}
+class Stories:
+    """What a plan says about each object: made once, told for those that are asked about."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._actions: dict[ObjectId, list[Action]] = {}
+        self._holds: dict[ObjectId, list[Hold]] = {}
+        for action in plan.actions:
+            self._actions.setdefault(action.target, []).append(action)
+        for hold in plan.holds:
+            self._holds.setdefault(hold.target, []).append(hold)
+
+    def get(self, identity: ObjectId) -> Story | None:
+        """Return what the plan says about an object, None when it says nothing."""
+        actions, holds = self._actions.get(identity, ()), self._holds.get(identity, ())
+        parts = {hold.part: hold.because for hold in reversed(holds)}
+        parts.update({action.part: action.because for action in actions})
+        if actions:
+            return Story(actions[0].because, acts=True, parts=parts)
+        return Story(holds[0].because, acts=False, parts=parts) if holds else None
+
+
+_LAST: list[tuple[Plan, Stories]] = []
+
+
+def stories(plan: Plan) -> Stories:
+    """Return what a plan says; all kinds ask for it, one after the other."""
+    if not _LAST or _LAST[0][0] is not plan:
+        _LAST[:] = [(plan, Stories(plan))]
+    return _LAST[0][1]
 
 
 @dataclass(frozen=True, slots=True)

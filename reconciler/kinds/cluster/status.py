@@ -14,7 +14,7 @@ from reconciler.model.world import World
 
 def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
     """Describe every cluster that is desired or still has something live."""
-    told = stories(plan, "Cluster")
+    told = stories(plan)
     desired = {i: d for i, d, _ in documents(world, "Cluster") if isinstance(d, Cluster)}
     kept = {ObjectId("Cluster", "", n) for n, r in world.ledger.clusters.items() if r.head is not None}
     for identity in sorted({*desired, *kept}):

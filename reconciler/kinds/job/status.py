@@ -39,7 +39,7 @@ def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
 
 def status_of(world: World, plan: Plan, some: Collection[ObjectId]) -> Iterator[ObjectStatus]:
     """Describe those of `some` jobs that are still there, and those whose state may change by time alone."""
-    told = stories(plan, "Job")
+    told = stories(plan)
     for identity in sorted({*some, *_PAUSING.of(world.ledger.jobs).values()}):
         loaded = world.desired.objects.get(identity)
         if loaded is not None or str(identity) in world.ledger.jobs:

@@ -18,7 +18,7 @@ from reconciler.model.world import World
 
 def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
     """Describe every pool that is desired or still has a node."""
-    told = stories(plan, "NodePool")
+    told = stories(plan)
     desired = {i: d for i, d, _ in documents(world, "NodePool") if isinstance(d, NodePool)}
     records = _RECORDS.of(world.ledger.nodes)
     held, alive = holders(world), _alive(world)
