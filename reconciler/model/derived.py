@@ -24,7 +24,7 @@ class Edition(dict[K, V]):
     has changed and not what there is.
     """
 
-    __slots__ = ("steps", "mark")
+    __slots__ = ("mark", "steps")
 
     def __init__(self, entries: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
         super().__init__(entries)

@@ -105,6 +105,7 @@ def at_work(place: Installation) -> Iterator[Site]:
     ):
         site = Site(place, live.loop, wakeups, "")
         site.until_quiet()
+        assert recorder.flush(HEAD_SECONDS)
         yield Site(place, live.loop, wakeups, token.of("main").reveal())
 
 

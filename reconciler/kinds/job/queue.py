@@ -123,8 +123,10 @@ def _room(
     drained = {drain.node for drain in pool.spec.drain}
     in_service, free = 0, []
     for node in pool.spec.nodes:
+        if node.name in drained:
+            continue
         record = world.ledger.nodes.get(node_key(cluster.name, node.name))
-        if record is None or node.name in drained or not gang.serves(record):
+        if record is None or not gang.serves(record):
             continue
         in_service += 1
         if node.name not in busy and gang.takes_work(node, record):

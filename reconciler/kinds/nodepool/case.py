@@ -81,9 +81,8 @@ class Case:
         return (Change(Table.NODES, self.key, record),)
 
     def hold(self, because: Because, until: Moment | None = None) -> tuple[Decision, ...]:
-        """Return one hold about this node."""
-        timer = until if until is not None and self.world.now.is_before(until) else None
-        return (Hold(self.pool.id, because, timer, self.name),)
+        """Return one hold about this node; a timer that has passed still says that the time was asked."""
+        return (Hold(self.pool.id, because, until, self.name),)
 
     def note(self, because: Because, changes: tuple[Change, ...]) -> tuple[Decision, ...]:
         """Return one note about this node."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from reconciler.kinds.nodepool.case import Case, Part, parts
 from reconciler.model.derived import Memo
 from reconciler.model.ledger import Change, DrainRecord, NodeRecord, Table
+from reconciler.model.moment import Moment
 from reconciler.model.plan import Because, Decision, Hold, Reason, Weight
 from reconciler.model.ray import RayNodeState
 from reconciler.model.sighting import Present, Unreachable
@@ -34,8 +35,15 @@ def _decided(part: Part) -> tuple[Decision, ...]:
     if (known := _HELD.get(part.label, read)) is not None:
         return known
     decisions = tuple(chain.from_iterable(map(_decide, part.cases())))
-    timeless = all(isinstance(each, Hold) and each.until is None for each in decisions)
-    return _HELD.keep(part.label, read, decisions) if timeless else decisions
+    if all(isinstance(each, Hold) and each.until is None for each in decisions):
+        return _HELD.keep(part.label, read, decisions)
+    return tuple(_without_passed_timer(each, part.world.now) for each in decisions)
+
+
+def _without_passed_timer(decision: Decision, now: Moment) -> Decision:
+    if isinstance(decision, Hold) and decision.until is not None and not now.is_before(decision.until):
+        return replace(decision, until=None)
+    return decision
 
 
 def _decide(case: Case) -> tuple[Decision, ...]:

@@ -105,7 +105,8 @@ def _state(rows: list[dict[str, Any]], document: NodePool | None) -> tuple[str, 
 def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterator[dict[str, Any]]:
     nodes: dict[str, Node] = {node.name: node for node in document.spec.nodes} if document is not None else {}
     drained = {drain.node for drain in document.spec.drain} if document is not None else set()
-    records = {key.partition("/")[2]: record for key, record in seen.records.items()}
+    # While a pool moves, a node may be remembered in two clusters.
+    records = {key.partition("/")[2]: record for key, record in sorted(seen.records.items())}
     alive: dict[str, RayNode] = {}
     busy: dict[str, str] = {}
     for cluster in seen.clusters(document):
