@@ -38,6 +38,9 @@ MAX_EVENTS = 100_000
 # Every reader agrees on integers up to here: they fit 64 bits.
 MAX_DIGITS = 18
 
+# What YAML 1.1 takes for the end of a line.
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+
 Path: TypeAlias = tuple[str | int, ...]
 Events: TypeAlias = Iterator[Any]
 
@@ -279,8 +282,14 @@ def _syntax(mistake: YAMLError, content: bytes) -> Refused:
     said = f": {problem}" if CParser is not None and problem else ""
     mark = getattr(mistake, "problem_mark", None) or getattr(mistake, "context_mark", None)
     if mark is not None:
-        return Refused(f"this is not YAML{said}", mark.line + 1, mark.column + 1)
+        return Refused(f"this is not YAML{said}", *_inside(content, mark.line + 1, mark.column + 1))
     return Refused(f"this is not YAML{said}", *_line_and_column(content, getattr(mistake, "position", 0)))
+
+
+def _inside(content: bytes, line: int, column: int) -> tuple[int, int]:
+    """Return a place as it is, or the end of the file for one behind it: libyaml adds a line break in thought."""
+    lines = _LINE_BREAK.split(_text(content))
+    return (line, column) if line <= len(lines) else (len(lines), len(lines[-1]) + 1)
 
 
 def _line_and_column(content: bytes, offset: int) -> tuple[int, int]:
