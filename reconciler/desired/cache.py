@@ -1,7 +1,8 @@
 """What was good last, kept across restarts: one file of checked lines, replayed from the start.
 
-Each line is the newest word about one object: the document that was accepted, or that it is gone. A file that is
-damaged, or that another model wrote, is thrown away whole; the source then gives everything anew.
+Each line is the newest word about one object: the document that was accepted, or that it is gone. Its checksum is
+over itself and all lines before it, so that none can be lost or put elsewhere. A file that is damaged, or that
+another model wrote, is thrown away whole; the source then gives everything anew.
 """
 
 import hashlib
@@ -22,6 +23,8 @@ from reconciler.remote.files import Files, FilesError
 FILE = "desired.cache"
 # 50,000 objects of 4 KiB.
 MAX_BYTES = 200 << 20
+# 64 bits: this finds accidents; whoever may write the file can also compute a new checksum.
+_SUM_LENGTH = 16
 # Room for the words of many passes; then the file is written anew with one line per object.
 SPARE_LINES = 1000
 
@@ -40,7 +43,7 @@ class Cache:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._header = _line(model_digest().encode(), b"")
+        self._header, self._checksum = _sealed([model_digest().encode() + b"\t"], b"")
         self._lines = 0
         self._can_append = False
 
@@ -54,66 +57,76 @@ class Cache:
 
     def save(self, changed: Iterable[ObjectId], accepted: Mapping[ObjectId, Good]) -> None:
         """Append the new words about the `changed` objects; `accepted` is everything, for a file written anew."""
-        lines = sorted(_about(who, accepted.get(who)) for who in changed)
-        grown = self._lines + len(lines)
+        words = sorted(_about(who, accepted.get(who)) for who in changed)
+        grown = self._lines + len(words)
         is_small = grown <= 2 * len(accepted) + SPARE_LINES
         try:
             if self._can_append and is_small:
-                self._files.append(FILE, b"".join(lines))
+                lines, checksum = _sealed(words, self._checksum)
+                self._files.append(FILE, lines)
                 self._lines = grown
             else:
-                everything = b"".join(sorted(_about(who, good) for who, good in accepted.items()))
-                self._files.write(FILE, self._header + everything, mode=0o600)
+                everything = sorted(_about(who, good) for who, good in accepted.items())
+                lines, checksum = _sealed(everything, self._header[:_SUM_LENGTH])
+                self._files.write(FILE, self._header + lines, mode=0o600)
                 self._lines = len(accepted)
-            self._can_append = True
+            self._checksum, self._can_append = checksum, True
         except FilesError:
             # A full disk must not stop the loop; the next change writes the file anew.
             self._can_append = False
 
     def _replay(self, content: bytes) -> dict[ObjectId, Good]:
         lines = content[len(self._header) :].split(b"\n")
-        # A crash may cut the last line. Its object keeps the word before, and its file is read again.
-        self._can_append = not lines.pop()
-        self._lines = len(lines)
+        torn = lines.pop()
+        checksum = self._header[:_SUM_LENGTH]
         latest: dict[tuple[str, ...], tuple[str, str, str, bytes]] = {}
         for line in lines:
-            (kind, team, name, path, content_id, spec_digest), written = _checked(line)
+            (kind, team, name, path, content_id, spec_digest), written = _opened(line, checksum)
             latest[kind, team, name] = (path, content_id, spec_digest, written)
+            checksum = line[:_SUM_LENGTH]
         goods = (
             Good(path, content_id, restore(written, spec_digest))
             for path, content_id, spec_digest, written in latest.values()
             if content_id
         )
-        return {good.parsed.id: good for good in goods}
+        found = {good.parsed.id: good for good in goods}
+        # Only now: what is appended to a damaged file is thrown away with it. A crash may cut the last line; its
+        # object keeps the word before, and its file is read again.
+        self._lines, self._checksum, self._can_append = len(lines), checksum, not torn
+        return found
 
 
 @cache
 def model_digest() -> str:
     """Return what changes when documents would be read or digested in another way."""
     steering = {name: steering_fields(kind) for name, kind in KINDS.items()}
-    return digest({"format": 1, "schema": DOCUMENT.json_schema(), "steering": steering})
+    return digest({"format": 2, "schema": DOCUMENT.json_schema(), "steering": steering})
 
 
 def _about(who: ObjectId, good: Good | None) -> bytes:
-    if good is None:
-        return _line(orjson.dumps([who.kind, who.team, who.name, "", "", ""]), b"")
-    head = [who.kind, who.team, who.name, good.path, good.content_id, good.parsed.digest]
-    return _line(orjson.dumps(head), good.parsed.written)
-
-
-def _line(head: bytes, written: bytes) -> bytes:
     # JSON has no raw tab and no raw line break, so both can separate.
-    body = head + b"\t" + written
-    return _checksum(body) + body + b"\n"
+    if good is None:
+        return orjson.dumps([who.kind, who.team, who.name, "", "", ""]) + b"\t"
+    head = [who.kind, who.team, who.name, good.path, good.content_id, good.parsed.digest]
+    return orjson.dumps(head) + b"\t" + good.parsed.written
 
 
-def _checksum(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=8).hexdigest().encode()
+def _sealed(words: Iterable[bytes], checksum: bytes) -> tuple[bytes, bytes]:
+    """Return a line for each word, and the checksum that the next line continues from."""
+    lines = []
+    for word in words:
+        checksum = _checksum(checksum + word)
+        lines.append(checksum + word + b"\n")
+    return b"".join(lines), checksum
 
 
-def _checked(line: bytes) -> tuple[list[str], bytes]:
-    body = line[16:]
-    if _checksum(body) != line[:16]:
+def _opened(line: bytes, before: bytes) -> tuple[list[str], bytes]:
+    word = line[_SUM_LENGTH:]
+    if _checksum(before + word) != line[:_SUM_LENGTH]:
         raise ValueError("a damaged line")
-    head, _, written = body.partition(b"\t")
+    head, _, written = word.partition(b"\t")
     return orjson.loads(head), written
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_SUM_LENGTH // 2).hexdigest().encode()

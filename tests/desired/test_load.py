@@ -2,13 +2,13 @@
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.desired.cache import FILE
+from reconciler.desired.cache import FILE, Cache
 from reconciler.desired.load import Loader, load_tree
 from reconciler.model.desired import Desired
 from reconciler.model.ids import ObjectId
@@ -342,6 +342,46 @@ def test_a_damaged_cache_never_gives_a_wrong_object(data: st.DataObject) -> None
     state.write(FILE, content[:start] + data.draw(st.binary(max_size=8)) + content[end:])
     repo.loader = Loader(state)
     assert repo.load() == before
+
+
+def _lines(state: FakeFiles) -> list[bytes]:
+    content = state.read(FILE, limit=1 << 30)
+    assert content is not None
+    return content.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda lines: [*lines[:2], *lines[3:]], id="a line is missing"),
+        pytest.param(lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], id="two lines change places"),
+        pytest.param(lambda lines: [*lines, lines[1]], id="an old line is there again"),
+        pytest.param(lambda lines: [lines[0], b"x" + lines[1], *lines[2:]], id="a line is changed"),
+    ],
+)
+def test_a_damaged_cache_is_thrown_away_whole_and_written_anew(spoil: Callable[[list[bytes]], list[bytes]]) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.load(a=user("alice", "1"), b=user("bob"))
+    repo.load(a=user("alice", "2"))
+    repo.load(b=None)
+    state.write(FILE, b"".join(spoil(_lines(state))))
+    assert Cache(state).load() == {}
+    repo.loader = Loader(state)
+    repo.load()
+    assert set(Cache(state).load()) == {user_id("alice")}
+
+
+def test_a_torn_last_line_costs_one_word_and_is_written_anew() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.load(a=user("alice", "1"))
+    repo.load(a=user("alice", "2"), b=user("bob"))
+    *whole, last = _lines(state)
+    state.write(FILE, b"".join([*whole, last[:-9]]))
+    repo.loader = Loader(state)
+    repo.load(c=user("carol"))
+    assert set(Cache(state).load()) == {user_id("alice"), user_id("bob"), user_id("carol")}
 
 
 PATHS = ["a.yaml", "b.yaml", "teams/rl/c.yaml", "teams/rl/d.yaml"]
