@@ -85,7 +85,7 @@ RelativePath: TypeAlias = Annotated[str, StringConstraints(pattern=PATH_PATTERN)
 
 # These would let a file of desired state replace what RayOps or the dynamic linker rely on.
 FORBIDDEN_ENV = re.compile(
-    r"LD_.*|RAYOPS_.*|RAY_AUTH_.*|RAY_ADDRESS|RAY_JOB_.*|PYTHON(STARTUP|HOME|INSPECT|BREAKPOINT|USERBASE)"
+    r"LD_.*|RAYOPS_.*|RAY_AUTH_.*|RAY_ADDRESS|RAY_START_HOOK|RAY_JOB_.*|PYTHON(STARTUP|HOME|INSPECT|BREAKPOINT|USERBASE)"
     r"|BASH_ENV|ENV|GCONV_PATH|GLIBC_TUNABLES",
     re.ASCII,
 )

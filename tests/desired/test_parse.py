@@ -86,7 +86,17 @@ def test_a_path_below_the_shared_root_is_taken(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["LD_PRELOAD", "LD_AUDIT", "RAY_AUTH_TOKEN", "RAY_ADDRESS", "RAYOPS_TERM", "PYTHONSTARTUP", "BASH_ENV"]
+    "name",
+    [
+        "LD_PRELOAD",
+        "LD_AUDIT",
+        "RAY_AUTH_TOKEN",
+        "RAY_ADDRESS",
+        "RAYOPS_TERM",
+        "PYTHONSTARTUP",
+        "BASH_ENV",
+        "RAY_START_HOOK",
+    ],
 )
 def test_a_variable_that_would_take_over_a_process_is_refused(name: str) -> None:
     found = parse("a.yaml", JOB.replace("type: command", f"type: command, env: {{{name}: x}}").encode())
