@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Validatio
 from pydantic_core import PydanticCustomError
 
 DURATION_PATTERN = r"^(?=[0-9])([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$"
-MEMORY_PATTERN = r"^[1-9][0-9]{0,8}(KiB|MiB|GiB|TiB)$"
+# Below 1 EiB: gates take no more, and more than 16 EiB have no place in JSON.
+MEMORY_PATTERN = r"^([1-9][0-9]{0,8}(KiB|MiB|GiB)|[1-9][0-9]{0,5}TiB)$"
 
 _DURATION = re.compile(DURATION_PATTERN)
 _MEMORY = re.compile(MEMORY_PATTERN)
@@ -55,7 +56,7 @@ def parse_memory(written: Any, context: ValidationInfo) -> int:
     found = _MEMORY.fullmatch(written) if isinstance(written, str) else None
     if found is None:
         raise PydanticCustomError("memory", "expected an amount of memory such as 512MiB or 500GiB")
-    return int(written[:-3]) * _BYTES[found.group(1)]
+    return int(written[:-3]) * _BYTES[written[-3:]]
 
 
 def write_memory(amount: int) -> str:

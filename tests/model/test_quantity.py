@@ -30,13 +30,16 @@ def test_anything_else_is_no_duration(written: object) -> None:
         DURATION.validate_python(written)
 
 
-@pytest.mark.parametrize(("written", "amount"), [("1KiB", 1024), ("512MiB", 512 << 20), ("500GiB", 500 << 30)])
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [("1KiB", 1024), ("512MiB", 512 << 20), ("500GiB", 500 << 30), ("999999TiB", 999_999 << 40)],
+)
 def test_memory_is_counted_in_bytes(written: str, amount: int) -> None:
     assert MEMORY.validate_python(written) == amount
 
 
 @pytest.mark.parametrize(
-    "written", ["", "500", "500GB", "0GiB", "1.5GiB", "-1GiB", "500 GiB", "500GiB\n", True, 1.5]
+    "written", ["", "500", "500GB", "0GiB", "1.5GiB", "-1GiB", "500 GiB", "500GiB\n", "1000000TiB", True, 1.5]
 )
 def test_anything_else_is_no_amount_of_memory(written: object) -> None:
     with pytest.raises(ValidationError):
