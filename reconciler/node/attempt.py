@@ -77,7 +77,7 @@ def read_task(folder: Path) -> Task:
         env=fields.map("env", VARIABLE),
         grace_seconds=fields.integer("graceSeconds", 0, 86_400),
         limit_seconds=(
-            fields.integer("attemptLimitSeconds", 1, 1 << 31) if "attemptLimitSeconds" in fields else None
+            fields.integer("attemptLimitSeconds", 1, 1 << 53) if "attemptLimitSeconds" in fields else None
         ),
         head_file=Path(fields.path("headFile")),
         allowed_signers=Path(fields.path("allowedSigners")),

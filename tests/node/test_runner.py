@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.model.duration import read_duration
 from reconciler.node import processes
 from tests.node.jobs import Job
 from tests.node.machine import SITE, NodeMachine, kill, until
@@ -160,6 +161,11 @@ def test_the_attempt_limit_ends_the_program(job: Job) -> None:
     assert job.run(["sleep", "60"], attemptLimitSeconds=1) == 143
     assert job.result.items() >= {"outcome": "timed-out", "signal": 15}.items()
     assert 1 <= job.result["seconds"] < 10
+
+
+def test_an_attempt_limit_may_be_as_long_as_any_in_a_file(job: Job) -> None:
+    longest = read_duration("99999d999999h9999999m99999999s")
+    assert job.run(["true"], attemptLimitSeconds=int(longest.total_seconds())) == 0
 
 
 @pytest.mark.parametrize(
