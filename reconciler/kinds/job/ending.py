@@ -90,8 +90,9 @@ def next_try(record: JobRecord, retry: Retry) -> Moment | None:
     counted = _dropped(record.dropped, attempts).counted
     if counted > retry.limit:
         return None
-    wait: timedelta = min(retry.max_backoff, retry.backoff * 2 ** min(counted - 1, 20))
-    return last.at + wait
+    # In seconds: the doubled wait may be longer than any length of time that Python knows.
+    doubled = retry.backoff.total_seconds() * 2 ** min(counted - 1, 20)
+    return last.at + timedelta(seconds=min(doubled, retry.max_backoff.total_seconds()))
 
 
 def time_run(record: JobRecord, now: Moment) -> timedelta:
