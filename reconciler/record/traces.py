@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from reconciler.model.document import DOCUMENT
 from reconciler.model.ids import NAME_PATTERN, ObjectId
+from reconciler.model.json import as_number, as_text
 from reconciler.model.layout import JOBS, head_file, job_dir
 from reconciler.model.ledger import JobState
 from reconciler.model.outcome import FailureKind
 from reconciler.model.spec import spec_digest
-from reconciler.record.text import one_line
+from reconciler.record.text import MAX_MESSAGE, one_line
 from reconciler.remote.files import Files, FilesError
 
 _FILE_LIMIT = 1 << 20
@@ -102,7 +103,7 @@ def _trace(shared: Files, name: str, match: "re.Match[str]") -> Trace:
     mine = order.get("submissionId") == name and _is_name(order.get("cluster")) and _is_count(order.get("epoch"))
     claim, result = (_read(shared, f"{folder}/{each}.json") for each in ("claim", "result"))
     env = order.get("env") if mine else None
-    nodes = str(env.get("RAYOPS_NODES", "")) if isinstance(env, dict) else ""
+    nodes = as_text(env.get("RAYOPS_NODES"), _FILE_LIMIT) if isinstance(env, dict) else ""
     return Trace(
         submission_id=name,
         number=int(number),
@@ -111,7 +112,7 @@ def _trace(shared: Files, name: str, match: "re.Match[str]") -> Trace:
         cluster=str(order["cluster"]) if mine else "",
         epoch=int(order["epoch"]) if mine else 0,
         nodes=tuple(node for node in nodes.split(",") if _is_name(node)),
-        claim_host=one_line(str((claim or {}).get("hostName") or ""), 253),
+        claim_host=one_line(as_text((claim or {}).get("hostName"), 253)),
         claimed=_time((claim or {}).get("claimedAt")),
         burnt=(claim or {}).get("burnt") is True,
         outcome=_outcome(result) if result is not None and result.get("submissionId") == name else None,
@@ -131,13 +132,12 @@ _STATES = {"stopped": JobState.STOPPED, "timed-out": JobState.TIMED_OUT, "fenced
 
 
 def _outcome(result: Mapping[str, Any]) -> Outcome:
-    outcome, code = result.get("outcome"), result.get("exitCode")
-    exit_code = code if isinstance(code, int) and abs(code) < 1 << 31 else None
+    outcome, exit_code = as_text(result.get("outcome"), 32), as_number(result.get("exitCode"))
     if outcome == "exited" and exit_code == 0 and result.get("signal") is None:
         state = JobState.SUCCEEDED
     else:
-        state = _STATES.get(str(outcome), JobState.FAILED)
-    message = one_line(str(result.get("message") or f"{outcome}, exit code {exit_code}"))
+        state = _STATES.get(outcome, JobState.FAILED)
+    message = one_line(as_text(result.get("message"), MAX_MESSAGE) or f"{outcome}, exit code {exit_code}")
     return Outcome(state, message, _time(result.get("endedAt")), exit_code)
 
 
@@ -175,6 +175,6 @@ def _is_count(value: object) -> bool:
 def _time(value: object) -> datetime | None:
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+    except (ValueError, OverflowError):  # no time, or one that is before all times in UTC
         return None
-    return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from reconciler.model.json import as_number
 from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
 from reconciler.model.ray import RayJob, RayJobStatus, RayNode, RayNodeState
 from reconciler.remote.answer import one_line
@@ -186,10 +187,10 @@ def _job(submission_id: str, record: object) -> RayJob:
             "status": str() as status,
             "message": str() as message,
             "errorType": str() as error_type,
-            "exitCode": int() | None as exit_code,
+            "exitCode": exit_code,
             "nodeId": str() as node_id,
             "metadata": dict() as metadata,
-        } if status in _STATUSES:
+        } if status in _STATUSES and (exit_code is None or as_number(exit_code) is not None):
             return RayJob(
                 submission_id=submission_id,
                 status=RayJobStatus(status),

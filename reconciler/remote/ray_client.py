@@ -10,6 +10,7 @@ from urllib.parse import quote
 import orjson
 
 from reconciler.clock import Clock
+from reconciler.model.json import as_text
 from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
 from reconciler.model.ray import HeadAddress, HeadSeen, Submission
 from reconciler.model.sighting import Absent, Present, Sighting, Unreachable
@@ -116,9 +117,8 @@ class RayClient:
             case Told({"accepted": True, "gone": bool() as gone}):
                 return Done({"gone": gone})
             case Told(result):
-                return NotDone(
-                    FailureKind.REFUSED, f"Ray refuses the drain: {one_line(str(result.get('why')), 300)}"
-                )
+                why = one_line(as_text(result.get("why"), 300))
+                return NotDone(FailureKind.REFUSED, f"Ray refuses the drain: {why}")
             case Failed(sent=False, message=message):
                 return NotDone(FailureKind.TRANSIENT, f"the GCS was not asked: {message}")
             case Failed(code="UNAUTHENTICATED" | "PERMISSION_DENIED"):

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from reconciler.model.json import JsonObject
+from reconciler.model.json import JsonObject, as_text
 from reconciler.model.machine import Machine
 from reconciler.model.moment import Moment
 from reconciler.model.outcome import Done, NotDone, Outcome, Unknown
 from reconciler.model.sighting import Present, Sighting, Unreachable
 from reconciler.model.world import ClaimState, SlotId, SlotSeen, SlotState
+from reconciler.remote.answer import DOCUMENT_LIMIT
 
 Ask: TypeAlias = Callable[[Machine, str, JsonObject], Outcome]
 MESSAGE_LIMIT = 2000
@@ -36,9 +37,9 @@ def _slot(result: Mapping[str, Any], wanted: Mapping[str, str], now: Moment) -> 
             epoch = each.get("epoch")
             seen = SlotSeen(
                 state,
-                epoch if isinstance(epoch, int) else None,
-                str(each.get("message") or "")[:MESSAGE_LIMIT],
-                str(each.get("log") or "")[-LOG_LIMIT:],
+                epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None,
+                as_text(each.get("message"), MESSAGE_LIMIT),
+                as_text(each.get("log"), DOCUMENT_LIMIT)[-LOG_LIMIT:],
             )
             return Present(seen, now)
     return Unreachable("its gate did not answer for the slot that was asked for", now)

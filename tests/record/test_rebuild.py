@@ -23,6 +23,7 @@ from reconciler.model.plan import Action
 from reconciler.model.ray import HeadAddress
 from reconciler.model.spec import spec_digest
 from reconciler.model.world import Observed, World
+from reconciler.record import journal
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.rebuild import Rebuilt, rebuild
 from reconciler.remote.files import FilesError
@@ -357,6 +358,28 @@ def test_a_link_in_a_job_directory_is_rubbish_and_stops_nothing() -> None:
     name = site.submit(_job(), 1)
     site.shared.fail(errno.ELOOP, step="look", path=f"jobs/{name}/result.json")
     assert rebuild(site.shared, _desired(_job()), NOW).ledger.jobs["job/rl/ppo"].live is not None
+
+
+HOSTILE = [
+    b'{"submissionId":"%s","outcome":"exited","exitCode":1,"endedAt":"0001-01-01T00:00:00+14:00"}',
+    b'{"submissionId":"%s","outcome":"exited","exitCode":1,"endedAt":"9999-12-31T23:59:59-14:00"}',
+    b'{"submissionId":"%s","outcome":"exited","exitCode":true}',
+    b'{"submissionId":"%s","message":' + b"[" * 1020 + b"]" * 1020 + b"}",
+]
+
+
+@pytest.mark.parametrize("result", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_result_is_the_end_of_its_attempt_and_of_nothing_else(result: bytes) -> None:
+    site = _Site()
+    name = site.submit(_job(), 1)
+    site.shared.write(f"jobs/{name}/claim.json", b'{"hostName":' + b"[" * 1020 + b"]" * 1020 + b"}")
+    site.shared.write(f"jobs/{name}/result.json", result % name.encode())
+    ledger = rebuild(site.shared, _desired(_job()), NOW).ledger
+    record = ledger.job(PPO)
+    assert record is not None
+    assert record.live is None
+    recalled = journal.read(journal.snapshot(ledger, NOW.wall)[0], "journal")
+    assert isinstance(recalled, journal.Recalled), str(recalled)
 
 
 rubbish = st.binary(max_size=40) | st.recursive(

@@ -126,6 +126,7 @@ LIES: dict[str, Callable[[Told], None]] = {
     "an unknown status": with_("PAUSED", "jobs", "rl-1", "status"),
     "a record without a status": with_({}, "jobs", "rl-1"),
     "an exit code that is a text": with_("7", "jobs", "rl-1", "exitCode"),
+    "an exit code that is true": with_(True, "jobs", "rl-1", "exitCode"),
     "metadata that is none": with_("d1", "jobs", "rl-1", "metadata"),
 }
 

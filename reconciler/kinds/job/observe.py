@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from reconciler.kind import Doors, Look
+from reconciler.model.json import as_number, as_text
 from reconciler.model.layout import job_dir
 from reconciler.model.ledger import Attempt
 from reconciler.model.outcome import FailureKind
@@ -69,12 +70,11 @@ def _read(doors: Doors, path: str) -> Mapping[str, Any] | None:
 
 
 def _result(document: Mapping[str, Any]) -> Result:
-    code, signal = document.get("exitCode"), document.get("signal")
     return Result(
-        outcome=str(document.get("outcome"))[:32],
-        exit_code=code if isinstance(code, int) else None,
-        signal=signal if isinstance(signal, int) else None,
-        message=str(document.get("message") or "")[:MESSAGE_LIMIT],
+        outcome=as_text(document.get("outcome"), 32),
+        exit_code=as_number(document.get("exitCode")),
+        signal=as_number(document.get("signal")),
+        message=as_text(document.get("message"), MESSAGE_LIMIT),
     )
 
 
