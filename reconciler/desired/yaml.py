@@ -5,6 +5,7 @@ follow the YAML 1.2 core schema; what other readers of the same file would take 
 `0777`, a bare date) is refused rather than guessed.
 """
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -105,7 +106,9 @@ def _text(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as mistake:
-        raise Refused("the file is not UTF-8 here", *_line_and_column(content, mistake.start)) from None
+        # The decoder counts from behind the mark.
+        before = content.removeprefix(codecs.BOM_UTF8)[: mistake.start]
+        raise Refused("the file is not UTF-8 here", *_end_of(before.decode())) from None
 
 
 def _events(text: str) -> Events:
@@ -281,18 +284,17 @@ def _syntax(mistake: YAMLError, content: bytes) -> Refused:
     problem = getattr(mistake, "problem", None) or getattr(mistake, "reason", None)
     said = f": {problem}" if CParser is not None and problem else ""
     mark = getattr(mistake, "problem_mark", None) or getattr(mistake, "context_mark", None)
-    if mark is not None:
-        return Refused(f"this is not YAML{said}", *_inside(content, mark.line + 1, mark.column + 1))
-    return Refused(f"this is not YAML{said}", *_line_and_column(content, getattr(mistake, "position", 0)))
+    text = _text(content)
+    if mark is None:
+        # A character that may not be there: libyaml counts bytes.
+        position = getattr(mistake, "position", 0)
+        before = text[:position] if CParser is None else text.encode()[:position].decode("utf-8", "ignore")
+        return Refused(f"this is not YAML{said}", *_end_of(before))
+    # libyaml adds a line break at the end in thought: a place behind the file is its end.
+    place = (mark.line + 1, mark.column + 1)
+    return Refused(f"this is not YAML{said}", *min(place, _end_of(text)))
 
 
-def _inside(content: bytes, line: int, column: int) -> tuple[int, int]:
-    """Return a place as it is, or the end of the file for one behind it: libyaml adds a line break in thought."""
-    lines = _LINE_BREAK.split(_text(content))
-    return (line, column) if line <= len(lines) else (len(lines), len(lines[-1]) + 1)
-
-
-def _line_and_column(content: bytes, offset: int) -> tuple[int, int]:
-    before = content[:offset]
-    last_line = before[before.rfind(b"\n") + 1 :]
-    return before.count(b"\n") + 1, len(last_line.decode("utf-8", "replace")) + 1
+def _end_of(text: str) -> tuple[int, int]:
+    lines = _LINE_BREAK.split(text)
+    return len(lines), len(lines[-1]) + 1
