@@ -7,10 +7,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from subprocess import PIPE, Popen
-
-from git import Git
+from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
 from reconciler.model.snapshot import Snapshot, SourceFault, SourceProblem
@@ -22,6 +22,9 @@ from reconciler.source.lane import Hung, Lane
 from reconciler.source.listing import Listing
 from reconciler.source.location import SourceConfigError, checked_branch, is_commit_id
 from reconciler.source.mirror import ASIDE, TIP, Damaged, Mirror
+
+if TYPE_CHECKING:
+    from git import Git
 
 # Snapshots that stay ready: the tip, the applied revision, and what planning asked for.
 KEPT = 8
@@ -43,6 +46,7 @@ class GitSource:
         self._clock = clock
         checked = git_setup.check(settings)
         self._location, self._branch, self._sub_path = checked.location, checked.branch, checked.sub_path
+        self._git = _gitpython()
         self._lane = Lane(clock)
         with ExitStack() as taken:
             taken.callback(os.close, _take_lock(git_setup.private_folder(settings.state)))
@@ -234,7 +238,9 @@ class GitSource:
         options = [part for option in OPTIONS for part in ("-c", option)]
         # GitPython adds to the inherited environment and cannot take away from it: `env -i` begins an empty one.
         command = ["env", "-i", *environment, f"GIT_DIR={git_dir}", "git", *options, *arguments]
-        started = Git("/").execute(command, istream=stdin, as_process=True, shell=False, start_new_session=True)
+        started = self._git("/").execute(
+            command, istream=stdin, as_process=True, shell=False, start_new_session=True
+        )
         process, started.proc = started.proc, None  # its own finalizer waits without a limit
         assert process is not None
         return process
@@ -246,6 +252,15 @@ class GitSource:
             master = Popen(leave, env=plain, stdout=PIPE, stderr=PIPE, start_new_session=True)
             finish(master, Bounds(GONE), self._clock)
             socket.unlink(missing_ok=True)
+
+
+@cache
+def _gitpython() -> "type[Git]":
+    # While it is imported it runs git, or the program that a variable names, by what the environment says.
+    git_setup.forget_variables()
+    from git import Git
+
+    return Git
 
 
 def _take_lock(state: Path) -> int:

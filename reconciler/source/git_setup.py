@@ -115,6 +115,12 @@ def surroundings(settings: GitSettings, location: Location, sockets: Path) -> di
     return environment
 
 
+def forget_variables() -> None:
+    """Drop from this process what steers git and GitPython: nothing of ours needs it."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:  # noqa: TID251 - dropped, not read
+        del os.environ[name]  # noqa: TID251 - as above
+
+
 def private_folder(folder: Path) -> Path:
     """Make the folder if needed and make sure that nobody else can look into it or change it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
