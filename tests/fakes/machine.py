@@ -13,6 +13,7 @@ from reconciler.model.ray import HeadAddress
 from reconciler.node.documents import Fields
 from reconciler.node.failure import REFUSED, NotDone
 from reconciler.node.orders import HEAD, WORKER, Order, read_order
+from reconciler.node.verbs.names import read_generation
 from tests.fakes.files import FakeFiles
 from tests.fakes.job_runner import REST_GRACE, ROOT, Place, Run, Runners
 from tests.fakes.ray_world import Node
@@ -98,16 +99,18 @@ class Machines:
         key = (site, order.cluster, order.role, order.node)
         slot = machine.slots.get(key)
         if slot is not None:
-            epoch = slot.order.epoch
+            generation = slot.order.generation
             alive = self._state(slot) in ALIVE
-            if alive and epoch == order.epoch:
-                return self._told(machine, key)  # test_the_same_epoch_again_is_the_same_slot
+            if alive and generation == order.generation:
+                return self._told(machine, key)  # test_the_same_start_again_is_the_same_slot
             if alive:
-                # test_another_epoch_is_refused_while_one_lives
-                raise NotDone(REFUSED, f"{order.role} slot {order.node} still runs epoch {epoch}; stop it first")
-            if epoch > order.epoch or (epoch == order.epoch and order.role == HEAD):
-                # test_a_head_epoch_that_ended_never_comes_back
-                raise NotDone(REFUSED, f"{order.role} slot {order.node} has seen epoch {epoch} come and go")
+                # test_another_generation_is_refused_while_one_lives
+                raise NotDone(REFUSED, f"{order.role} slot {order.node} still runs generation {generation}")
+            if generation >= order.generation:
+                # test_a_generation_that_ended_never_comes_back
+                raise NotDone(
+                    REFUSED, f"{order.role} slot {order.node} has seen generation {generation} come and go"
+                )
         if machine.ray_version != order.ray_version:
             # test_a_machine_that_cannot_do_it_says_so_at_once
             raise NotDone(REFUSED, f"Ray {machine.ray_version}, the cluster asks for {order.ray_version}")
@@ -182,12 +185,13 @@ class Machines:
             self.ray.kill_node(slot.head, slot.raylet, abruptly=False)
 
     def _stop(self, machine: FakeMachine, site: str, args: Fields) -> dict[str, Any]:
-        key = _key(site, args)
+        key, generation = _key(site, args), read_generation(args)
         args.integer("graceSeconds", 0, 86_400)
         args.end()
         slot = machine.slots.get(key)
         if slot is None or self._state(slot) not in ALIVE:
             return self._told(machine, key)
+        _refuse_newer(slot, generation)
         if slot.keeper:
             # test_a_head_starts_runs_and_stops_without_leftovers
             if slot.state != "stopping":
@@ -231,8 +235,10 @@ class Machines:
             self.runners.kill(run)
 
     def _clean(self, machine: FakeMachine, site: str, args: Fields) -> dict[str, Any]:
-        key = _key(site, args)
+        key, generation = _key(site, args), read_generation(args)
         slot = machine.slots.get(key)
+        if slot is not None:
+            _refuse_newer(slot, generation)
         if slot is not None and self._state(slot) in ALIVE:
             raise NotDone(REFUSED, "stop it first")  # test_only_a_dead_slot_is_cleaned
         machine.slots.pop(key, None)
@@ -286,13 +292,20 @@ class Machines:
         slot = machine.slots.get(key)
         told = {"cluster": cluster, "role": role, "node": node, "log": "", "pid": None, "startedAt": None}
         if slot is None:
-            return {**told, "state": "none", "epoch": None, "message": ""}
-        return {**told, "state": self._state(slot), "epoch": slot.order.epoch, "message": slot.message}
+            return {**told, "state": "none", "epoch": None, "generation": None, "message": ""}
+        counts = {"epoch": slot.order.epoch, "generation": slot.order.generation}
+        return {**told, **counts, "state": self._state(slot), "message": slot.message}
 
 
 def _at_once(run: Run) -> Any:
     program = run.process.program
     return type(program)(program.seconds, program.exit_code, 0.0, program.outlives_raylet)
+
+
+def _refuse_newer(slot: Slot, generation: int) -> None:
+    """Refuse what was meant for an earlier start (test_what_is_late_ends_nothing_newer)."""
+    if slot.order.generation > generation:
+        raise NotDone(REFUSED, f"{slot.role} slot {slot.node} has generation {slot.order.generation}")
 
 
 def _key(site: str, fields: Fields) -> tuple[str, str, str, str]:

@@ -39,6 +39,7 @@ class Lab:
         self.machines.ray.advance(10)
         offered: dict[str, Any] = {"cpus": 4, "gpus": 4, "memoryBytes": None, "custom": {}}
         worker = {**order, "node": "w1", "address": WORKER.host, "headAddress": f"{HEAD.host}:6379"}
+        worker |= {"generation": epoch}
         assert self.ask(WORKER, "start-worker", {**worker, "resources": offered})["ok"]
         self.machines.ray.advance(5)
 
@@ -139,8 +140,8 @@ def test_an_older_leader_is_refused(lab: Lab) -> None:
     assert (answer["ok"], answer["kind"]) == (False, "refused")
 
 
-def test_a_head_epoch_that_ended_never_comes_back(lab: Lab) -> None:
-    stop = {"cluster": "main", "role": "head", "node": "n1", "graceSeconds": 5}
+def test_a_generation_that_ended_never_comes_back(lab: Lab) -> None:
+    stop = {"cluster": "main", "role": "head", "node": "n1", "generation": 1, "graceSeconds": 5}
     assert lab.ask(HEAD, "stop", stop)["result"]["state"] == "stopping"
     # Long enough for its worker to give up, too.
     lab.machines.ray.advance(100)
