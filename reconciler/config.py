@@ -112,6 +112,7 @@ class Environment:
     status: str = ""
     no_color: bool = False
     dumb: bool = False
+    fail_points: str = ""
 
 
 def environment() -> Environment:
@@ -121,6 +122,7 @@ def environment() -> Environment:
         status=os.environ.get("RAYOPS_STATUS", ""),
         no_color=bool(os.environ.get("NO_COLOR")),  # no-color.org: set and not empty, whatever it says
         dumb=os.environ.get("TERM") == "dumb",
+        fail_points=os.environ.get("RAYOPS_FAIL_POINTS", ""),
     )
 
 
@@ -251,7 +253,7 @@ class _Reading:
 # No message holds the value itself: it may be a secret in a wrong place.
 def _read(value: object, hint: Any, folder: Path) -> Any:
     match value:
-        case str() if value in get_args(hint):
+        case str() if value in get_args(hint) or hint in {str, str | None}:
             return value
         case bool() if hint is bool:
             return value
@@ -261,8 +263,6 @@ def _read(value: object, hint: Any, folder: Path) -> Any:
             return _positive(read_duration(value))
         case str() if hint in {Path, Path | None}:
             return folder / Path(value).expanduser()
-        case str() if hint in {str, str | None}:
-            return value
         case dict() if get_origin(hint) is Mapping and all(isinstance(text, str) for text in value.values()):
             return value
     if get_origin(hint) is Literal:

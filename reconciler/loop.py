@@ -11,7 +11,7 @@ from itertools import chain
 
 from reconciler.clock import Clock
 from reconciler.desired.load import Loader
-from reconciler.execute.runner import Runner
+from reconciler.execute.runner import Passing, Runner, go_on
 from reconciler.execute.settle import Settling
 from reconciler.kind import Kind, Look
 from reconciler.model.desired import Desired
@@ -89,6 +89,7 @@ class Stages:
     tuning: Tuning
     # Revisions that an operator accepted although they do not follow the applied one.
     accepted: Callable[[], frozenset[str]] = frozenset
+    passing: Passing = go_on
 
 
 class Loop:
@@ -149,6 +150,7 @@ class Loop:
         waiting = self._memory.unsettled
         ended = self._stages.runner.finished()
         for each in ended:
+            self._stages.passing(f"settle:{each.action.verb}")
             self._stages.collector.settled(each.action.pace)
         waiting.extend(ended)
         if not waiting:
@@ -251,7 +253,9 @@ class Loop:
     def _commit(self, changes: Iterable[Change]) -> None:
         changes = tuple(changes)
         if changes:
+            self._stages.passing("commit")
             self._ledger = self._stages.store.commit(changes)
+            self._stages.passing("anchor")
             self._stages.store.anchor()
 
     def _record(self, plan: Plan, world: World | None, finished: tuple[Finished, ...], trouble: str) -> PassReport:
@@ -266,6 +270,7 @@ class Loop:
         memory.world, memory.plan = world, plan
         # What people read is the leader's to write: ours would be old, and the leader would not notice.
         if not unchanged and not memory.overtaken:
+            self._stages.passing("status")
             self._stages.recorder.record(world, plan, finished, memory.problem, trouble)
         return report
 

@@ -10,12 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler import logs
+from reconciler.app.failpoints import fail_points
 from reconciler.app.parts import ReadOnly, accepted, doors, ground, only_daemon, publish_program, source_of
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.daemon import Timers, Wakeups, listen, run
 from reconciler.desired.load import Loader
-from reconciler.execute.runner import Runner
+from reconciler.execute.runner import Passing, Runner, go_on
 from reconciler.kinds import ALL
 from reconciler.loop import Loop, PassReport, Stages
 from reconciler.model.ledger import META_KEY, Change, Table
@@ -63,7 +64,12 @@ def recorder_of(settings: Settings, clock: Clock, redaction: Redaction) -> Itera
 
 @contextmanager
 def running(
-    settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, recorder: Recorder
+    settings: Settings,
+    clock: Clock,
+    wakeups: Wakeups,
+    redaction: Redaction,
+    recorder: Recorder,
+    passing: Passing = go_on,
 ) -> Iterator[Running]:
     """Build everything that a pass needs, as the leader of the site; close it at the end.
 
@@ -80,6 +86,7 @@ def running(
             raise ReadOnly(str(ledger))
         leadership = Leadership(here.shared, clock, f"{os.uname().nodename}:{os.getpid()}")
         term = leadership.take(ledger.meta.term)
+        passing("lead")
         ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
         store.anchor()
         publish_program(settings, here)
@@ -95,20 +102,25 @@ def running(
             loader=Loader(here.state),
             store=store,
             collector=Collector(through, clock, pool, PATIENCE, wakeups.wake),
-            runner=Runner(through, effects, pool, wakeups.wake),
+            runner=Runner(through, effects, pool, wakeups.wake, passing),
             recorder=recorder,
             kinds=ALL,
             leadership=leadership,
             accepted=lambda: accepted(here.state),
             tuning=settings.tuning,
+            passing=passing,
         )
         yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder)
 
 
-def run_daemon(settings: Settings, clock: Clock, level: str) -> None:
-    """Be the daemon until a signal asks it to stop; without a usable ledger, say so and wait for one."""
+def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") -> None:
+    """Be the daemon until a signal asks it to stop; without a usable ledger, say so and wait for one.
+
+    `crashes` names its fail points. Raises Misconfigured when they are none.
+    """
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
+    passing = fail_points(crashes)
     with ExitStack() as stack:
         recorder = stack.enter_context(recorder_of(settings, clock, redaction))
         listen(wakeups, stack)
@@ -116,14 +128,16 @@ def run_daemon(settings: Settings, clock: Clock, level: str) -> None:
             # Before the look at the ledger, so that a signal during it is not slept over.
             wakeups.event.clear()
             try:
-                _lead(settings, clock, wakeups, redaction, recorder)
+                _lead(settings, clock, wakeups, redaction, recorder, passing)
             except ReadOnly:
                 if not wakeups.stopping:
                     clock.wait(wakeups.event, settings.daemon.heartbeat)
 
 
-def _lead(settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, recorder: Recorder) -> None:
-    with running(settings, clock, wakeups, redaction, recorder) as live, Timers() as timers:
+def _lead(
+    settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, recorder: Recorder, passing: Passing
+) -> None:
+    with running(settings, clock, wakeups, redaction, recorder, passing) as live, Timers() as timers:
         timers.every(settings.source.poll, wakeups.wake_for_source)
         timers.every(settings.daemon.resync, wakeups.wake)
         timers.every(settings.daemon.heartbeat, lambda: _beat(live))
@@ -151,13 +165,14 @@ def _beat(live: Running) -> None:
         live.recorder.beat(live.loop.passes, os.getpid(), world.desired.revision if world is not None else "")
 
 
-def run_once(settings: Settings, clock: Clock, level: str) -> PassReport:
-    """Do one pass, and wait for what it began."""
+def run_once(settings: Settings, clock: Clock, level: str, crashes: str = "") -> PassReport:
+    """Do one pass, and wait for what it began; `crashes` as for `run_daemon`."""
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
+    passing = fail_points(crashes)
     with (
         recorder_of(settings, clock, redaction) as recorder,
-        running(settings, clock, wakeups, redaction, recorder) as live,
+        running(settings, clock, wakeups, redaction, recorder, passing) as live,
     ):
         report = live.loop.once()
         while live.loop.busy:

@@ -26,13 +26,15 @@ def settings_of(call: Call) -> Settings:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """End the call when the daemon may not run here now, or somebody may not ask it to."""
+    """End the call when the daemon may not run here now or so, or somebody may not ask it to."""
     from reconciler.app import Refused
 
     try:
         yield
     except Refused as why:
         raise Ended(Exit.REFUSED, str(why)) from why
+    except Misconfigured as mistake:
+        raise Ended(Exit.USAGE, str(mistake)) from mistake
 
 
 def _nudge(settings: Settings) -> int | None:
@@ -63,7 +65,8 @@ class Run:
         from reconciler.app import run_daemon
 
         with refusals():
-            run_daemon(settings_of(call), call.around.clock, call.options.log_level)
+            around = call.around
+            run_daemon(settings_of(call), around.clock, call.options.log_level, around.environment.fail_points)
         return Exit.DONE
 
 
@@ -82,7 +85,10 @@ class Once:
         from reconciler.cli.plantext import passed
 
         with refusals():
-            report = run_once(settings_of(call), call.around.clock, call.options.log_level)
+            around = call.around
+            report = run_once(
+                settings_of(call), around.clock, call.options.log_level, around.environment.fail_points
+            )
         for line in passed(report):
             call.screen.line(clean(line))
         return Exit.NO if report.trouble else Exit.DONE

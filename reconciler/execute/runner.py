@@ -4,6 +4,7 @@ import logging
 import queue
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from typing import TypeAlias
 
 from reconciler.kind import Do, Doors
 from reconciler.model.effect import Effect
@@ -13,6 +14,13 @@ from reconciler.model.plan import Action
 from reconciler.remote.files import FilesError
 
 log = logging.getLogger(__name__)
+
+# Hears of each moment in which a crash matters most, by its name; see app/failpoints.py.
+Passing: TypeAlias = Callable[[str], None]
+
+
+def go_on(_: str) -> None:
+    """Pass a moment in which nobody wants a crash."""
 
 
 class Runner:
@@ -27,11 +35,13 @@ class Runner:
         effects: Mapping[type[Effect], Do],
         pool: Executor | None,
         wake: Callable[[], None] = lambda: None,
+        passing: Passing = go_on,
     ) -> None:
         self._doors = doors
         self._effects = effects
         self._pool = pool
         self._wake = wake
+        self._passing = passing
         self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._in_flight: dict[str, Action] = {}
 
@@ -60,6 +70,7 @@ class Runner:
         return ended
 
     def _run(self, action: Action) -> None:
+        self._passing(f"before:{action.verb}")
         try:
             outcome: Outcome = self._effects[type(action.effect)](self._doors, action.effect)
         except FilesError as error:
@@ -68,5 +79,6 @@ class Runner:
         except Exception as error:
             log.exception("effect failed with a bug", extra={"target": str(action.target), "verb": action.verb})
             outcome = NotDone(FailureKind.BUG, f"{type(error).__name__} in {action.verb}; see the daemon's log")
+        self._passing(f"after:{action.verb}")
         self._finished.put(Finished(action, outcome))
         self._wake()
