@@ -174,15 +174,19 @@ class Loop:
         memory, meta = self._memory, self._ledger.meta
         if memory.desired is not None and not self._source_is_due():
             return memory.desired
+        if memory.snapshot is None and meta.applied is not None:
+            # After a restart the remote may be gone or hang; what was in force is still in our own mirror.
+            self._load(self._stages.source.at(meta.applied))
         latest = self._stages.source.latest(meta.applied, self._stages.accepted())
         memory.problem = latest if isinstance(latest, SourceProblem) else None
-        if isinstance(latest, SourceProblem) and memory.snapshot is None and meta.applied is not None:
-            # After a restart the remote may be gone; what was in force is still in our own mirror.
-            latest = self._stages.source.at(meta.applied)
-        if isinstance(latest, Snapshot) and latest is not memory.snapshot:
-            memory.snapshot = latest
-            memory.desired = self._stages.loader.load(latest, self._stages.source.read)
+        self._load(latest)
         return memory.desired
+
+    def _load(self, found: Snapshot | SourceProblem) -> None:
+        """Take a revision into memory, if there is one and it is another one."""
+        if isinstance(found, Snapshot) and found is not self._memory.snapshot:
+            self._memory.snapshot = found
+            self._memory.desired = self._stages.loader.load(found, self._stages.source.read)
 
     def _observe(self, desired: Desired | None, now: Moment) -> World | None:
         """Look at heads and job directories first, and where they leave a doubt at machines."""

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 from reconciler import logs
 from reconciler.app.failpoints import fail_points
@@ -29,14 +30,17 @@ from reconciler.record.recorder import Recorder
 from reconciler.record.scribe import Scribe
 from reconciler.record.status import StatusWriter
 from reconciler.record.text import Redaction
+from reconciler.source.apart import Apart
 from reconciler.source.watch import Watch, references_of
 
 log = logging.getLogger(__name__)
 
-# How long one pass waits for looks: what takes longer is used by the next one.
+# How long one pass waits for looks and for the source: what takes longer is used by the next one.
 PATIENCE = timedelta(seconds=2)
 # How long the end waits for the status directory: a share that hangs must not keep the next daemon from leading.
 LAST_WORDS = timedelta(seconds=10)
+# A single pass has no next one; the source itself bounds what it does.
+PATIENCE_OF_ONE_PASS = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,12 @@ def running(
     redaction: Redaction,
     recorder: Recorder,
     passing: Passing = go_on,
+    patience: timedelta = PATIENCE,
 ) -> Iterator[Running]:
     """Build everything that a pass needs, as the leader of the site; close it at the end.
 
-    Raises Refused when another daemon runs here, and ReadOnly when the ledger must not be used.
+    A pass waits for its source no longer than `patience`. Raises Refused when another daemon runs here, and
+    ReadOnly when the ledger must not be used.
     """
     with ExitStack() as stack:
         here = ground(settings)
@@ -93,7 +99,9 @@ def running(
         pool = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="rayops")
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         through = doors(settings, here, ledger, clock, redaction, stack)
-        source = source_of(settings, clock, settings.paths.state / "mirror")
+        called_off = Event()
+        remote = source_of(settings, clock, settings.paths.state / "mirror", called_off)
+        source = Apart(remote, clock, patience, wakeups.wake_for_source, called_off)
         stack.callback(source.close)
         effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
         stages = Stages(
@@ -172,7 +180,7 @@ def run_once(settings: Settings, clock: Clock, level: str, crashes: str = "") ->
     passing = fail_points(crashes)
     with (
         recorder_of(settings, clock, redaction) as recorder,
-        running(settings, clock, wakeups, redaction, recorder, passing) as live,
+        running(settings, clock, wakeups, redaction, recorder, passing, PATIENCE_OF_ONE_PASS) as live,
     ):
         report = live.loop.once()
         while live.loop.busy:

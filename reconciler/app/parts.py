@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from reconciler.clock import Clock
 from reconciler.config import MachineSettings, PathSettings, Settings
@@ -120,10 +121,13 @@ def accept(settings: Settings, revision: str) -> None:
     ground(settings).state.write(f"{ACCEPTED}/{revision}", b"")
 
 
-def source_of(settings: Settings, clock: Clock, mirror: Path) -> Source:
-    """Return the configured source of desired state, with its mirror in `mirror`."""
+def source_of(settings: Settings, clock: Clock, mirror: Path, called_off: Event | None = None) -> Source:
+    """Return the configured source of desired state, with its mirror in `mirror`.
+
+    Once `called_off` is set, by whichever thread, it waits for no remote any more.
+    """
     try:
-        return _source(settings, clock, mirror)
+        return _source(settings, clock, mirror, called_off)
     except SourceConfigError as mistake:
         raise Refused(f"[source]: {mistake}") from mistake
     except ImportError as error:
@@ -131,7 +135,7 @@ def source_of(settings: Settings, clock: Clock, mirror: Path) -> Source:
         raise Refused(f"the Git source cannot be used: {error}") from error
 
 
-def _source(settings: Settings, clock: Clock, mirror: Path) -> Source:
+def _source(settings: Settings, clock: Clock, mirror: Path, called_off: Event | None) -> Source:
     from reconciler.source.git import GitSource
 
     source = settings.source
@@ -153,6 +157,7 @@ def _source(settings: Settings, clock: Clock, mirror: Path) -> Source:
             limits=limits,
         ),
         clock,
+        called_off,
     )
 
 

@@ -31,15 +31,17 @@ class Cut(StrEnum):
     TIME = "time"
     OUTPUT = "output"
     DISK = "disk"
+    CALLED_OFF = "called off"
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one child may use. `disk_full` is asked while the child runs."""
+    """What one child may use. `disk_full` and `called_off` are asked while the child runs."""
 
     time: timedelta
     output_bytes: int = 1 << 20
     disk_full: Callable[[], bool] | None = None
+    called_off: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +113,16 @@ def _collect(child: Popen[bytes], bounds: Bounds, clock: Clock, out: bytearray, 
                 return Cut.OUTPUT if len(out) > bounds.output_bytes else None
             if bounds.disk_full is not None and bounds.disk_full():
                 return Cut.DISK
+            if bounds.called_off is not None and bounds.called_off():
+                return Cut.CALLED_OFF
             if not clock.now().is_before(deadline):
                 return Cut.TIME
 
 
 def _next_look(deadline: Moment, bounds: Bounds, clock: Clock) -> float:
     left = deadline.since(clock.now()).total_seconds()
-    return left if bounds.disk_full is None else min(left, LOOK.total_seconds())
+    watched = bounds.disk_full is not None or bounds.called_off is not None
+    return min(left, LOOK.total_seconds()) if watched else left
 
 
 def _drain(descriptor: int, into: bytearray, limit: int) -> bool:

@@ -40,6 +40,8 @@ def problem_of(ended: Ended, doing: str, limit: timedelta) -> SourceProblem:
             return SourceProblem(SourceFault.UNREACHABLE, message)
         case Cut.DISK:
             return SourceProblem(SourceFault.TOO_LARGE, f"{doing}: the remote sends more than is allowed; ended")
+        case Cut.CALLED_OFF:
+            return SourceProblem(SourceFault.UNREACHABLE, f"{doing}: called off, since the daemon ends")
         case Cut.OUTPUT:
             return SourceProblem(SourceFault.TOO_LARGE, f"{doing}: the tree has more entries than are allowed")
         case None:

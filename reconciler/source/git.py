@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from subprocess import PIPE, Popen
+from threading import Event
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
@@ -38,11 +39,13 @@ _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
 class GitSource:
     """Follows one branch of one remote in a bare mirror under the settings' state folder.
 
-    One process uses the folder and one thread uses the object. Nothing is ever checked out.
+    One process uses the folder and one thread uses the object. Nothing is ever checked out. Once `called_off` is
+    set, by whichever thread, no fetch goes on.
     """
 
-    def __init__(self, settings: GitSettings, clock: Clock) -> None:
+    def __init__(self, settings: GitSettings, clock: Clock, called_off: Event | None = None) -> None:
         self._settings = settings
+        self._called_off = called_off or Event()
         self._clock = clock
         checked = git_setup.check(settings)
         self._location, self._branch, self._sub_path = checked.location, checked.branch, checked.sub_path
@@ -231,7 +234,8 @@ class GitSource:
         return mirror
 
     def _mirror_at(self, name: str) -> Mirror:
-        return Mirror(self._settings.state / name, self._launch, self._settings.limits, self._clock)
+        folder, limits = self._settings.state / name, self._settings.limits
+        return Mirror(folder, self._launch, limits, self._clock, self._called_off.is_set)
 
     def _launch(self, git_dir: Path, arguments: Sequence[str], stdin: int) -> Popen[bytes]:
         environment = [f"{name}={value}" for name, value in self._environment.items()]

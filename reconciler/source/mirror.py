@@ -37,8 +37,11 @@ class Damaged(Exception):
 class Mirror:
     """One bare repository and the git commands that are run on it. One thread uses it."""
 
-    def __init__(self, folder: Path, launch: LaunchGit, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, launch: LaunchGit, limits: Limits, clock: Clock, called_off: Callable[[], bool]
+    ) -> None:
         self.folder = folder
+        self._called_off = called_off
         self._launch = launch
         self._limits = limits
         self._clock = clock
@@ -67,11 +70,13 @@ class Mirror:
         first = self.commit(TIP) is None
         limit = self._limits.first_fetch if first else self._limits.fetch
         before = self._packed_bytes()
-        ended = finish(
-            self._launch(self.folder, (*_FETCH, url, f"+{name}:{into}"), DEVNULL),
-            Bounds(limit, disk_full=lambda: self._packed_bytes() - before > self._limits.fetched_bytes),
-            self._clock,
+        bounds = Bounds(
+            limit,
+            disk_full=lambda: self._packed_bytes() - before > self._limits.fetched_bytes,
+            called_off=self._called_off,
         )
+        git = self._launch(self.folder, (*_FETCH, url, f"+{name}:{into}"), DEVNULL)
+        ended = finish(git, bounds, self._clock)
         if ended.well:
             return None
         self.tidy()

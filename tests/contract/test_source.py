@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 import pytest
 
 from reconciler.clock import SystemClock
 from reconciler.model.snapshot import Snapshot, SourceFault, SourceProblem
+from reconciler.source.apart import Apart
 from reconciler.source.directory import DirectorySource
 from reconciler.source.git import GitSource
 from reconciler.source.git_setup import GitSettings
@@ -88,6 +91,13 @@ def _fake(tmp_path: Path, stack: ExitStack) -> GitPair:
     return fake, fake
 
 
+def _apart(tmp_path: Path, stack: ExitStack) -> GitPair:
+    fake = FakeSource(LIMITS)
+    apart = Apart(fake, SystemClock(), timedelta(seconds=30), lambda: None, Event())
+    stack.callback(apart.close)
+    return apart, fake
+
+
 def _git(tmp_path: Path, stack: ExitStack, url: str, world: RealWorld, **settings: object) -> GitPair:
     git = GitSource(
         GitSettings(url=url, state=tmp_path / "state", limits=LIMITS, **settings),  # type: ignore[arg-type]  # a table
@@ -130,6 +140,7 @@ def _directory(tmp_path: Path, stack: ExitStack) -> Pair:
 
 GIT_WAYS: list[object] = [
     pytest.param(_fake, id="fake"),
+    pytest.param(_apart, id="apart"),
     pytest.param(_file, id="file"),
     pytest.param(_ssh, id="ssh", marks=[pytest.mark.real, needs("sshd", "ssh", "ssh-keygen")]),
     pytest.param(_https, id="https", marks=[pytest.mark.real, needs("openssl")]),
