@@ -14,7 +14,7 @@ import orjson
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.names import JOB, KINDS, NODE, POOL, Wanted
 from reconciler.cli.seen import Seen, rows_of, table_of
-from reconciler.cli.text import moment, span
+from reconciler.cli.text import clock_time, moment, span
 from reconciler.model.ids import ObjectId
 from reconciler.remote.files import Files, FilesError
 
@@ -109,8 +109,8 @@ class StatusTree:
         read_only, source = table_of(summary.get("readOnly")), table_of(summary.get("source"))
         errors = rows_of(summary.get("errors"))
         return [
-            *([f"the daemon touches nothing: {read_only.get('reason')}"] if read_only else []),
-            *([f"the source cannot be followed: {source.get('message')}"] if source else []),
+            *([f"the daemon touches nothing{_since(read_only)}: {read_only.get('reason')}"] if read_only else []),
+            *([f"the source cannot be followed{_since(source)}: {source.get('message')}"] if source else []),
             *([f"broken files in the source: {len(errors)} (see `rayops describe site`)"] if errors else []),
         ]
 
@@ -170,6 +170,11 @@ class _Broken(Exception):
 
 def _skeleton(who: ObjectId) -> dict[str, Any]:
     return {"kind": who.kind, "metadata": {"name": who.name} | ({"team": who.team} if who.team else {})}
+
+
+def _since(trouble: Mapping[str, Any]) -> str:
+    since = trouble.get("since")
+    return f" since {clock_time(since)}" if since else ""
 
 
 def _unreadable(message: str) -> dict[str, str]:

@@ -117,8 +117,14 @@ def index_bytes(rows: Iterable[bytes]) -> bytes:
     return b'{"apiVersion":"%s","objects":[\n%s\n]}\n' % (STATUS_VERSION.encode(), b",\n".join(rows))
 
 
-def summary(view: Overview, counts: Mapping[tuple[str, str, str], int], redaction: Redaction) -> JsonDocument:
-    """Return the site on one page; `counts` are by kind, field and value."""
+def summary(
+    view: Overview,
+    counts: Mapping[tuple[str, str, str], int],
+    before: JsonDocument,
+    now: datetime,
+    redaction: Redaction,
+) -> JsonDocument:
+    """Return the site on one page; `counts` are by kind, field and value. A trouble is as old as `before` says."""
     kinds: dict[str, dict[str, Any]] = {}
     for (kind, name, value), count in counts.items():
         if count and name == "total":
@@ -130,8 +136,8 @@ def summary(view: Overview, counts: Mapping[tuple[str, str, str], int], redactio
             "apiVersion": STATUS_VERSION,
             "revision": view.revision,
             "counts": kinds,
-            "source": _source(view.source),
-            "readOnly": {"reason": view.read_only} if view.read_only else None,
+            "source": _aged("fault", _source(view.source), before.get("source"), now),
+            "readOnly": _aged("reason", _read_only(view.read_only), before.get("readOnly"), now),
             "held": [_held(each) for each in view.held],
             "errors": [_error(each) for each in view.errors[:MAX_ERRORS]],
             "errorsOmitted": max(0, len(view.errors) - MAX_ERRORS),
@@ -186,6 +192,19 @@ def _source(problem: SourceProblem | None) -> JsonDocument | None:
     if problem is None:
         return None
     return {"fault": problem.fault.value, "message": one_line(problem.message), "revision": problem.revision}
+
+
+def _read_only(reason: str) -> JsonDocument | None:
+    return {"reason": reason} if reason else None
+
+
+def _aged(same: str, trouble: JsonDocument | None, before: object, now: datetime) -> JsonDocument | None:
+    """Return a trouble with its beginning: that of the one before, if `same` of both is the same."""
+    if trouble is None:
+        return None
+    old = before if isinstance(before, dict) else {}
+    lasts = old.get(same) == trouble[same] and isinstance(old.get("since"), str)
+    return {**trouble, "since": old["since"] if lasts else written(now)}
 
 
 def _held(held: Held) -> JsonDocument:

@@ -36,12 +36,18 @@ class SourceTrouble(Strict):
     revision: str | None
     """The revision that was refused, if it is known."""
 
+    since: Time
+    """When trouble of this sort began."""
+
 
 class ReadOnly(Strict):
     """The daemon acts on nothing."""
 
     reason: str
     """Why."""
+
+    since: Time
+    """Since when."""
 
 
 class HeldPlan(Strict):

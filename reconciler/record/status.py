@@ -62,6 +62,7 @@ class StatusWriter:
         self._counts: Counter[tuple[str, str, str]] = Counter()
         self._waiting: dict[str, ObjectStatus | None] = {}
         self._present: set[str] = set()
+        self._summary: JsonDocument = {}
         # Of files beside the documents: the digest of what is on the disk, and of what an extra was made of.
         self._disk: dict[str, str] = {}
         self._extras: dict[str, str] = {}
@@ -99,7 +100,7 @@ class StatusWriter:
                 self._write_changed(PLAN, self._plan.encoded(view.plan))
             if view.extras is not None:
                 self._write_extras(view.extras)
-            self._write_changed(SUMMARY, pretty(summary(view, self._counts, self._redaction)))
+            self._write_summary(view)
             if self._index_due:
                 if self._order is None:
                     self._order = sorted(self._rows, key=lambda path: self._rows[path].key)
@@ -131,6 +132,7 @@ class StatusWriter:
         present = set(self._documents_on_disk())
         data = self._files.read(INDEX, limit=_MAX_INDEX)
         self._disk = {INDEX: _digest(data)} if data is not None else {}
+        self._summary = _table(self._files.read(SUMMARY, limit=_MAX_DOCUMENT))
         self._extras = {f"{QUEUES}/{name}": "" for name in self._files.list(QUEUES)}
         self._present = present
         for raw in _rows_of(data):
@@ -176,11 +178,7 @@ class StatusWriter:
     def _before(self, path: str) -> JsonDocument:
         if path not in self._present:
             return {}
-        try:
-            found = orjson.loads(self._files.read(path, limit=_MAX_DOCUMENT) or b"{}")
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        return _table(self._files.read(path, limit=_MAX_DOCUMENT))
 
     def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -205,6 +203,11 @@ class StatusWriter:
             self._disk.pop(path, None)
             self._made_of.pop(path, None)
             del self._extras[path]
+
+    def _write_summary(self, view: Overview) -> None:
+        now = view.as_of or self._clock.now().wall
+        self._summary = summary(view, self._counts, self._summary, now, self._redaction)
+        self._write_changed(SUMMARY, pretty(self._summary))
 
     def _write_changed(self, path: str, data: bytes) -> None:
         digest = _digest(data)
@@ -247,12 +250,16 @@ def _encoded(row: JsonDocument) -> _Row:
     return _Row(key, row["content"], facts, orjson.dumps(row, option=orjson.OPT_SORT_KEYS))
 
 
-def _rows_of(data: bytes | None) -> list[Any]:
+def _table(data: bytes | None) -> JsonDocument:
     try:
-        found = orjson.loads(data or b"null")
+        found = orjson.loads(data or b"{}")
     except ValueError:
-        return []
-    rows = found.get("objects") if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _rows_of(data: bytes | None) -> list[Any]:
+    rows = _table(data).get("objects")
     return rows if isinstance(rows, list) else []
 
 

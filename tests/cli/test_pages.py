@@ -147,12 +147,13 @@ def test_troubles_of_the_whole_site_are_told_first_and_described_on_its_page(sit
         "hint": "h20?",
     }
     held = {"brake": "removals", "digest": "ab" * 32, "message": "11 removals", "what": [], "targets": []}
-    summary = {"readOnly": {"reason": "the ledger is torn"}, "source": {"message": "force push"}}
+    source = {"message": "force push", "since": "2026-03-01T11:30:00Z"}
+    summary = {"readOnly": {"reason": "the ledger is torn"}, "source": source}
     site.write("summary.json", summary | {"errors": [error], "held": [held]})
     said = site.call("describe", "site/site")
     assert said.err.splitlines() == [
         "warning: the daemon touches nothing: the ledger is torn",
-        "warning: the source cannot be followed: force push",
+        "warning: the source cannot be followed since 2026-03-01 11:30:00Z: force push",
         "warning: broken files in the source: 1 (see `rayops describe site`)",
     ]
     assert "  teams/rl/x.yaml:3:5  spec.pool  no such (h20?)" in said.lines

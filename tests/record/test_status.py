@@ -322,13 +322,38 @@ def test_the_summary_says_what_holds_the_site_back() -> None:
     )
     found = _read(daemon.files, "summary.json")
     assert found["revision"] == "c1"
-    assert found["source"] == {"fault": "HistoryRewritten", "message": "main was force-pushed", "revision": "c9"}
-    assert found["readOnly"] == {"reason": "the ledger is older than the world"}
+    since = "2026-03-01T12:00:00Z"
+    assert found["source"] == {
+        "fault": "HistoryRewritten",
+        "message": "main was force-pushed",
+        "revision": "c9",
+        "since": since,
+    }
+    assert found["readOnly"] == {"reason": "the ledger is older than the world", "since": since}
     assert found["held"][0]["digest"] == "ab" * 32
     assert found["held"][0]["targets"] == ["job/rl/a"]
     assert found["errors"][0]["line"] == 3
     daemon.write()
     assert _read(daemon.files, "summary.json")["readOnly"] is None
+
+
+def test_a_trouble_says_since_when_also_after_a_restart() -> None:
+    daemon = _Daemon()
+
+    def told(fault: SourceFault, message: str) -> str:
+        daemon.write(view=Overview("c1", source=SourceProblem(fault, message)))
+        daemon.clock.advance(timedelta(minutes=1))
+        since: str = _read(daemon.files, "summary.json")["source"]["since"]
+        return since
+
+    assert told(SourceFault.UNREACHABLE, "no answer yet") == "2026-03-01T12:00:00Z"
+    assert told(SourceFault.UNREACHABLE, "connection refused") == "2026-03-01T12:00:00Z"
+    daemon.restart()
+    assert told(SourceFault.UNREACHABLE, "no answer yet") == "2026-03-01T12:00:00Z"
+    assert told(SourceFault.REFUSED, "no key") == "2026-03-01T12:03:00Z"
+    daemon.write()
+    daemon.clock.advance(timedelta(minutes=1))
+    assert told(SourceFault.REFUSED, "no key") == "2026-03-01T12:05:00Z"
 
 
 def test_extra_documents_come_and_go_with_the_view() -> None:
