@@ -189,7 +189,7 @@ def doors(
     tokens = Tokens(ground.state)
 
     def token(cluster: str) -> str:
-        secret = tokens.of(cluster).reveal()
+        secret = tokens.reveal(cluster)
         redaction.add(secret)
         return secret
 

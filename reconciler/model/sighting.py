@@ -28,10 +28,14 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Nobody could say. Nothing destructive is ever decided from this."""
+    """Nobody could say. Nothing destructive is ever decided from this.
+
+    With `asked` false the question never left us, so that the silence is our own and says nothing about the target.
+    """
 
     reason: str
     as_of: Moment = field(compare=False)
+    asked: bool = True
 
 
 Sighting: TypeAlias = Present[T_co] | Absent | Unreachable

@@ -24,11 +24,11 @@ MANY_TARGETS = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Breaker:
-    """A target that did not answer: how often, since when it rests, and what it said last."""
+    """A target that did not answer: how often, since when it rests, and what was seen instead."""
 
     failures: int
     last: Moment
-    reason: str
+    answer: Unreachable
 
     def rests_until(self) -> Moment:
         pause: timedelta = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 10))
@@ -116,7 +116,7 @@ class Collector:
         with self._lock:
             if isinstance(answer, Unreachable):
                 failures = self._breakers[look.target].failures + 1 if look.target in self._breakers else 1
-                self._breakers[look.target] = _Breaker(failures, self._clock.now(), answer.reason)
+                self._breakers[look.target] = _Breaker(failures, self._clock.now(), answer)
             else:
                 self._breakers.pop(look.target, None)
         return answer
@@ -127,5 +127,5 @@ class Collector:
 
     def _no_answer(self, look: Look) -> Unreachable:
         breaker = self._breakers.get(look.target)
-        reason = breaker.reason if breaker is not None else "no answer yet"
-        return Unreachable(reason, self._clock.now())
+        now = self._clock.now()
+        return replace(breaker.answer, as_of=now) if breaker is not None else Unreachable("no answer yet", now)

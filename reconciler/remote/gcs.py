@@ -44,6 +44,11 @@ class Failed:
     message: str
     sent: bool = True
 
+    @property
+    def ours(self) -> bool:
+        """Whether our own child let us down: that says nothing about the GCS, which a child never waits for."""
+        return self.code in {"CLOSED", "CHILD", "STARTING", "SILENT"}
+
 
 GcsReply: TypeAlias = Told | Failed
 

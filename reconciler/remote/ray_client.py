@@ -59,14 +59,18 @@ class RayClient:
             match reply:
                 case NotSent(refused=True) if self._http.refuses(head.host, head.gcs_port, budget):
                     return Absent(self._clock.now())
-                case NotSent(reason) | Cut(reason):
+                case NotSent(reason, ours=ours):
+                    return self._unreachable(reason, asked=not ours)
+                case Cut(reason):
                     return self._unreachable(reason)
                 case Answer(status=200, body=body):
                     version = ray_answers.read_version(body)
                     return self._seen(head, version, frozenset(filter(_is_id, submission_ids)), budget)
                 case Answer():
                     return self._unreachable(ray_answers.refused_or_unknown(reply).message)
-        except (TokenProblem, ray_answers.Rubbish) as problem:
+        except TokenProblem as problem:
+            return self._unreachable(str(problem), asked=False)
+        except ray_answers.Rubbish as problem:
             return self._unreachable(str(problem))
 
     def submit(self, head: HeadAddress, submission: Submission, timeout: timedelta) -> Outcome:
@@ -140,7 +144,8 @@ class RayClient:
         request = {"verb": "look", "jobs": sorted(ids), "probe": probe}
         reply = self._gcs.ask(head, self._token(head), request, budget)
         if isinstance(reply, Failed):
-            return self._unreachable(f"the GCS gave no answer ({reply.code}): {reply.message}")
+            reason = f"the GCS gave no answer ({reply.code}): {reply.message}"
+            return self._unreachable(reason, asked=not reply.ours)
         if reply.result.get("session") != version.session:
             return self._unreachable("dashboard and GCS belong to different sessions; the head is being replaced")
         token_required = not probe
@@ -195,7 +200,9 @@ class RayClient:
     def _token(self, head: HeadAddress) -> str:
         try:
             token = self._tokens(head.cluster)
-        except (OSError, LookupError, ValueError, FilesError) as error:
+        except FilesError as error:
+            raise TokenProblem(f"the token of cluster {head.cluster} cannot be used: {error.message}") from None
+        except (OSError, LookupError, ValueError) as error:
             raise TokenProblem(
                 f"the token of cluster {head.cluster} could not be read ({type(error).__name__})"
             ) from None
@@ -205,8 +212,8 @@ class RayClient:
             )
         return token
 
-    def _unreachable(self, reason: str) -> Unreachable:
-        return Unreachable(reason, self._clock.now())
+    def _unreachable(self, reason: str, *, asked: bool = True) -> Unreachable:
+        return Unreachable(reason, self._clock.now(), asked)
 
 
 def _is_id(text: str) -> bool:

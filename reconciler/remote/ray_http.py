@@ -1,5 +1,6 @@
 """HTTP to a head's dashboard: one budget per call, no retries, no redirects, no proxies, bounded answers."""
 
+import errno
 import http.client
 import socket
 from collections import OrderedDict
@@ -21,6 +22,8 @@ from reconciler.remote.names import Names
 ANSWER_LIMIT = 4 << 20
 # A machine on the same network answers a connect within milliseconds; one lost SYN is sent again after 1 s.
 CONNECT_SECONDS = 3.0
+# What keeps us from even trying: too many open files, no memory, no port left.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 # Heads of a site, with room; the one that was not asked for the longest time loses its kept connections.
 POOLS = 256
 
@@ -35,10 +38,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Nothing of the request left; `refused` when the other side actively refused the connection."""
+    """Nothing of the request left; `refused` when the other side actively refused the connection.
+
+    `ours` when we could not even try: that says nothing about the other side.
+    """
 
     reason: str
     refused: bool = False
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class HeadHttp:
         """Send one request and return what became of it within the budget."""
         address = self._names.address(head.host, budget)
         if address is None:
-            return NotSent(f"the name {head.host} could not be resolved in time")
+            return NotSent(f"the name {head.host} could not be resolved in time", ours=True)
         left = budget.left()
         if left <= 0:
             return NotSent("no time was left to ask")
@@ -91,8 +98,7 @@ class HeadHttp:
             )
             return _whole(response)
         except (ConnectTimeoutError, NewConnectionError) as error:
-            refused = isinstance(error.__cause__, ConnectionRefusedError)
-            return NotSent("connection refused" if refused else "no connection", refused)
+            return _no_connection(error.__cause__)
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             return Cut(f"no whole answer ({type(error).__name__})")
 
@@ -126,6 +132,14 @@ class HeadHttp:
             if len(self._pools) > POOLS:
                 self._pools.popitem(last=False)[1].close()
             return pool
+
+
+def _no_connection(cause: BaseException | None) -> NotSent:
+    if isinstance(cause, ConnectionRefusedError):
+        return NotSent("connection refused", refused=True)
+    if isinstance(cause, OSError) and cause.errno in _OURS:
+        return NotSent(f"no connection could be made from here: {cause.strerror}", ours=True)
+    return NotSent("no connection")
 
 
 def _whole(response: urllib3.BaseHTTPResponse) -> Reply:

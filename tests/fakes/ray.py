@@ -54,7 +54,7 @@ class FakeRay:
         if there.silent or there.machine_gone:
             return Unreachable("no whole answer", now)
         if (token := self._token(head)) is None:
-            return Unreachable("the token could not be read", now)
+            return Unreachable("the token could not be read", now, asked=False)
         if token != there.token:
             return Unreachable("the head refuses our token (HTTP 403)", now)
         asked = frozenset(filter(SUBMISSION_ID.fullmatch, submission_ids))

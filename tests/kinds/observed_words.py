@@ -35,11 +35,13 @@ Seen = tuple[str, Any, "Sighting[Any] | None"]
 def _not_there(words: Any) -> Sighting[Any] | None:
     if words == "absent":
         return Absent(NOW)
+    if words == "not asked":
+        return Unreachable("its token is missing", NOW, asked=False)
     return Unreachable("no route to host", NOW) if words == "unreachable" else None
 
 
 def _head(cluster: str, words: Any, ledger: Ledger) -> Seen:
-    """Read `answers`, `absent`, `unreachable`, or an answer in full."""
+    """Read `answers`, `absent`, `unreachable`, `not asked`, or an answer in full."""
     if (blind := _not_there(words)) is not None:
         return "heads", cluster, blind
     words = {} if words == "answers" else words

@@ -114,7 +114,7 @@ def test_a_child_that_gives_no_answer_is_ended_within_the_budget(
     # "deafness" gets a question that is larger than a pipe holds.
     reply = ask(children, 1.0, jobs=10_000 if name == "deafness" else 0)
     assert isinstance(reply, Failed)
-    assert (reply.code, reply.sent) == ("SILENT", True)
+    assert (reply.code, reply.sent, reply.ours) == ("SILENT", True, True)
     assert CLOCK.now().ticks - began < 2
     pythons.use_child("echo")
     assert isinstance(ask(children), Told)
@@ -135,7 +135,7 @@ def test_a_failure_says_whether_the_question_may_have_arrived(
     pythons.use_child(name)
     reply = ask(children)
     assert isinstance(reply, Failed)
-    assert (reply.code, reply.sent) == (code, sent)
+    assert (reply.code, reply.sent, reply.ours) == (code, sent, False)
     assert "\x1b" not in reply.message
 
 

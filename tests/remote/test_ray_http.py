@@ -1,5 +1,7 @@
 """What a broken, hostile or foreign server can do to the Ray door: nothing but be reported, and in time."""
 
+import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from reconciler.model.outcome import Done, FailureKind, NotDone, Unknown
 from reconciler.model.ray import HeadAddress, Submission
 from reconciler.model.sighting import Absent, Unreachable
 from reconciler.remote.ray_client import RayClient
+from reconciler.remote.tokens import Tokens
+from tests.fakes.files import FakeFiles
 from tests.remote.stub_head import Behaviour, drips, hangs_up, keeps_silent, says, sends, stub_head
 
 TOKEN = "0123456789abcdef-canary"
@@ -130,8 +134,38 @@ def test_a_head_is_absent_only_when_dashboard_and_gcs_both_refuse() -> None:
 def test_a_name_that_does_not_resolve_is_not_an_absent_head() -> None:
     lost = HeadAddress("main", "no-such-host.invalid", 1, 1, 1)
     with ray_client() as client:
-        assert isinstance(client.look(lost, [], LIMIT), Unreachable)
+        sighting = client.look(lost, [], LIMIT)
+        assert isinstance(sighting, Unreachable)
+        assert not sighting.asked, "a name server that is down is no silence of the head"
         assert isinstance(client.submit(lost, JOB, LIMIT), NotDone)
+
+
+def test_a_head_that_says_nothing_of_use_was_asked() -> None:
+    for behaviour in (
+        hangs_up,
+        says("500 Internal Server Error"),
+        says("403 Forbidden"),
+        says("200 OK", b"<html>"),
+    ):
+        with stub_head(behaviour) as stub, ray_client() as client:
+            sighting = client.look(stub.head(), [], LIMIT)
+            assert isinstance(sighting, Unreachable)
+            assert sighting.asked
+
+
+def test_too_many_open_files_here_are_no_silence_of_the_head() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with stub_head(ACCEPTED) as stub, ray_client() as client:
+        spare = os.dup(0)
+        os.close(spare)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, before[1]))
+        try:
+            sighting = client.look(stub.head(), [], LIMIT)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert isinstance(sighting, Unreachable)
+    assert "Too many open files" in sighting.reason
+    assert not sighting.asked
 
 
 def test_no_redirect_is_followed() -> None:
@@ -199,6 +233,16 @@ def test_an_unreadable_token_is_said_by_kind_only() -> None:
     assert isinstance(sighting, Unreachable)
     assert "PermissionError" in sighting.reason
     assert TOKEN not in sighting.reason
+    assert not sighting.asked
+    client.close()
+
+
+def test_a_token_that_is_missing_is_our_affair_and_the_way_out_is_told() -> None:
+    client = RayClient(CLOCK, Tokens(FakeFiles()).reveal)
+    sighting = client.look(HeadAddress("main", "127.0.0.1", 1, 1, 1), [], LIMIT)
+    assert isinstance(sighting, Unreachable)
+    assert "tokens/main in the state directory is missing; put it back" in sighting.reason
+    assert not sighting.asked
     client.close()
 
 

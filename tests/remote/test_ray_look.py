@@ -186,6 +186,14 @@ def test_a_stranger_without_an_answer_leaves_the_look_unreachable(gcs: Callable[
     assert isinstance(look(gcs(told()), VERSION, hang_up), Unreachable)
 
 
+def test_a_child_of_ours_that_cannot_run_is_no_silence_of_the_head(tmp_path: Path) -> None:
+    client = RayClient(SystemClock(), lambda _cluster: "token", lambda _cluster: str(tmp_path / "no-python"))
+    sighting = look(client, VERSION)
+    client.close()
+    assert isinstance(sighting, Unreachable)
+    assert not sighting.asked
+
+
 def test_an_id_that_is_none_is_not_asked_for(gcs: Callable[[Told], RayClient]) -> None:
     sighting = look(gcs(told()), VERSION, CLOSED, ids=("rl-1", "../x", "A"))
     assert isinstance(sighting, Present)

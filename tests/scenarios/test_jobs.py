@@ -67,6 +67,29 @@ def test_a_source_that_cannot_be_followed_changes_nothing(story: Story, trouble:
     assert story.status("summary")["source"] is not None
 
 
+@pytest.mark.parametrize("token", [None, b"", b"spoiled"])
+def test_a_token_that_is_lost_ends_nothing_and_all_goes_on_once_it_is_back(
+    story: Story, token: bytes | None
+) -> None:
+    story.job("long", seconds=2000)
+    story.people.commit()
+    story.live(20)
+    effects = story.world.oracle.effects
+    paths = [f"tokens/{cluster}" for cluster in story.people.clusters]
+    good = {path: story.world.state.read(path) or b"" for path in paths}
+    for path in paths:
+        story.world.state.remove(path) if token is None else story.world.state.write(path, token)
+    story.live(600)
+    assert story.world.oracle.effects == effects, "nothing was fenced, and no token was made"
+    told = story.status(f"cluster/{story.people.clusters[0]}")
+    assert (told["state"], told["reason"]) == ("Unknown", "HeadUnreachable")
+    for path, content in good.items():
+        story.world.state.write(path, content)
+    story.live(2000)
+    assert story.state("job/rl/long") == "Succeeded"
+    assert len(story.runs()) == 1
+
+
 def test_a_mass_deletion_waits_for_its_approval(story: Story) -> None:
     for number in range(5):
         story.job(f"j{number}", seconds=600)

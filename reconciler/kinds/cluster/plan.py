@@ -211,6 +211,23 @@ def _proven_dead(case: Case) -> tuple[Decision, ...] | None:
             return None
 
 
+def _not_asked(case: Case) -> tuple[Decision, ...] | None:
+    """Hold when we could not even ask: a token of ours that is gone is no silence of the head."""
+    head = case.head
+    assert head is not None, "rules before this one answer for a cluster without a head"
+    match case.sight:
+        case Unreachable(reason=text, asked=False):
+            because = Because(
+                Reason.HEAD_UNREACHABLE,
+                f"head on {head.node} lives but could not be asked, so it is left alone: {text}",
+            )
+        case _:
+            return None
+    if head.silent_since is not None:
+        return case.note(because, case.with_head(replace(head, silent_since=None)))
+    return case.hold(because.reason, because.text)
+
+
 def _never_answered(case: Case) -> tuple[Decision, ...] | None:
     head, limit = case.head, case.world.tuning.head_start
     assert head is not None, "rules before this one answer for a cluster without a head"
@@ -225,12 +242,16 @@ def _never_answered(case: Case) -> tuple[Decision, ...] | None:
 def _silent(case: Case) -> tuple[Decision, ...]:
     head, now, limit = case.head, case.world.now, case.world.tuning.head_silence
     assert head is not None, "rules before this one answer for a cluster without a head"
-    text = f"head on {head.node} lives but does not answer"
+    why = case.sight.reason if isinstance(case.sight, Unreachable) else "it refuses connections"
     if head.silent_since is None:
+        text = f"head on {head.node} lives but does not answer: {why}"
         return case.note(Because(Reason.HEAD_SILENT, text), case.with_head(replace(head, silent_since=now)))
-    if now.since(head.silent_since) < limit:
-        return case.hold(Reason.HEAD_SILENT, f"{text}; fenced if it stays so", head.silent_since + limit)
-    return case.stop(Because(Reason.HEAD_SILENT, f"head on {head.node} lives but stayed silent: fencing it"))
+    end = head.silent_since + limit
+    if now.is_before(end):
+        fate = f"fenced at {end.wall:%H:%M:%S} UTC if it stays so"
+        return case.hold(Reason.HEAD_SILENT, f"head on {head.node} lives but does not answer; {fate}: {why}", end)
+    text = f"head on {head.node} lives but stayed silent, so it is fenced: {why}"
+    return case.stop(Because(Reason.HEAD_SILENT, text))
 
 
 # First match wins.
@@ -247,6 +268,7 @@ RULES: tuple[Rule, ...] = (
     _answers,
     _nobody_answers,
     _proven_dead,
+    _not_asked,
     _never_answered,
     _silent,
 )

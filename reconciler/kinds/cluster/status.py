@@ -7,6 +7,7 @@ from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import ClusterRecord
 from reconciler.model.plan import Plan, Reason
 from reconciler.model.projection import Face, Story, conditions, describe, stories
+from reconciler.model.sighting import Unreachable
 from reconciler.model.status import Health, ObjectStatus
 from reconciler.model.views import cluster_view, documents, live_attempts
 from reconciler.model.world import World
@@ -24,7 +25,9 @@ def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
 def _one(world: World, identity: ObjectId, document: Cluster | None, story: Story | None) -> ObjectStatus:
     record = world.ledger.clusters.get(identity.name, ClusterRecord())
     view = cluster_view(world, identity.name)
-    state, health = _state(record, view.ready, story)
+    sight = world.observed.heads.get(identity.name)
+    asked = not (isinstance(sight, Unreachable) and not sight.asked)
+    state, health = _state(record, story, ready=view.ready, asked=asked)
     running = sum(1 for _, _, attempt in live_attempts(world) if attempt.cluster == identity.name)
     nodes = [r for k, r in world.ledger.nodes.items() if k.startswith(f"{identity.name}/")]
     head = record.head
@@ -50,7 +53,7 @@ def _one(world: World, identity: ObjectId, document: Cluster | None, story: Stor
     return describe(world, identity, story, Face(state, health, detail, conditions(ready, file), because))
 
 
-def _state(record: ClusterRecord, ready: bool, story: Story | None) -> tuple[str, Health]:  # noqa: FBT001 a fact
+def _state(record: ClusterRecord, story: Story | None, *, ready: bool, asked: bool) -> tuple[str, Health]:
     if ready:
         return "Ready", Health.READY
     if record.head is None:
@@ -59,6 +62,6 @@ def _state(record: ClusterRecord, ready: bool, story: Story | None) -> tuple[str
         return "Stopping", Health.PROGRESSING
     if record.head.session is None:
         return "Starting", Health.PROGRESSING
-    if story is not None and story.reason is Reason.MACHINE_UNREACHABLE:
+    if story is not None and (story.reason is Reason.MACHINE_UNREACHABLE or not asked):
         return "Unknown", Health.UNKNOWN
     return ("Verifying", Health.PROGRESSING) if not record.head.published else ("Silent", Health.DEGRADED)

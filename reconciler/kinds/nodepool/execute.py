@@ -12,7 +12,7 @@ def start_worker(doors: Doors, effect: StartWorker) -> Outcome:
         "node": effect.node,
         "epoch": effect.epoch,
         "generation": effect.generation,
-        "token": doors.tokens.of(effect.cluster).reveal(),
+        "token": doors.tokens.reveal(effect.cluster),
         "python": effect.python,
         "rayVersion": effect.ray_version,
         "address": effect.machine.host,
