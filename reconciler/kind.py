@@ -72,7 +72,8 @@ class Doors:
 class Look:
     """One thing to look at. `table` and `key` say where the answer goes in Observed; `target` shares a breaker.
 
-    `about` names the target of effects that change the answer: what was seen before one of them ended is none.
+    `by_gate` tells that a machine is asked, and not a head or a file: machines hang in numbers. `about` names the
+    target of effects that change the answer: what was seen before one of them ended is none.
     """
 
     table: str
@@ -80,6 +81,7 @@ class Look:
     target: str
     see: Callable[[Doors], Sighting[Any]]
     about: str = ""
+    by_gate: bool = False
 
 
 Looks: TypeAlias = Callable[[World], Iterable[Look]]

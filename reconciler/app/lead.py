@@ -35,6 +35,8 @@ from reconciler.source.watch import Watch, references_of
 
 log = logging.getLogger(__name__)
 
+# Heads and files asked or told at the same time; they answer in milliseconds, and a head that hangs has a limit.
+HANDS = 32
 # How long one pass waits for looks and for the source: what takes longer is used by the next one.
 PATIENCE = timedelta(seconds=2)
 # How long the end waits for the status directory: a share that hangs must not keep the next daemon from leading.
@@ -96,8 +98,10 @@ def running(
         ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
         store.anchor()
         publish_program(settings, here)
-        pool = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="rayops")
-        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(HANDS, thread_name_prefix="rayops")
+        machines = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="machines")
+        for threads in (pool, machines):
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
         through = doors(settings, here, ledger, clock, redaction, stack)
         called_off = Event()
         remote = source_of(settings, clock, settings.paths.state / "mirror", called_off)
@@ -109,8 +113,8 @@ def running(
             source=source,
             loader=Loader(here.state),
             store=store,
-            collector=Collector(through, clock, pool, PATIENCE, wakeups.wake),
-            runner=Runner(through, effects, pool, wakeups.wake, passing),
+            collector=Collector(through, clock, pool, PATIENCE, wakeups.wake, machines),
+            runner=Runner(through, effects, pool, wakeups.wake, machines=machines, passing=passing),
             recorder=recorder,
             kinds=ALL,
             leadership=leadership,

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import TypeAlias
 
 from reconciler.kind import Do, Doors
-from reconciler.model.effect import Effect
+from reconciler.model.effect import Effect, MachineEffect
 from reconciler.model.finished import Finished
 from reconciler.model.outcome import FailureKind, NotDone, Outcome
 from reconciler.model.plan import Action
@@ -26,7 +26,8 @@ def go_on(_: str) -> None:
 class Runner:
     """Runs effects beside the loop, at most one per target. Without a pool, `start` returns when all are done.
 
-    Waiting never blocks the loop: a slow effect stays in flight, and its target is left alone until it ends.
+    Waiting never blocks the loop: a slow effect stays in flight, and its target is left alone until it ends. What
+    machines do has threads of its own, so that many of them that hang keep no job from being submitted.
     """
 
     def __init__(
@@ -35,11 +36,14 @@ class Runner:
         effects: Mapping[type[Effect], Do],
         pool: Executor | None,
         wake: Callable[[], None] = lambda: None,
+        *,
+        machines: Executor | None = None,
         passing: Passing = go_on,
     ) -> None:
         self._doors = doors
         self._effects = effects
         self._pool = pool
+        self._machines = machines or pool
         self._wake = wake
         self._passing = passing
         self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
@@ -55,10 +59,11 @@ class Runner:
         for action in actions:
             assert action.pace not in self._in_flight, f"{action.pace} is already being worked on"
             self._in_flight[action.pace] = action
-            if self._pool is None:
+            pool = self._machines if isinstance(action.effect, MachineEffect) else self._pool
+            if pool is None:
                 self._run(action)
             else:
-                self._pool.submit(self._run, action)
+                pool.submit(self._run, action)
 
     def finished(self) -> list[Finished]:
         """Return what has ended since the last call."""

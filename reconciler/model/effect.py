@@ -131,15 +131,15 @@ class WithdrawHead:
     cluster: str
 
 
+# What the gate of a machine does; the others are done by a head, or are files.
+MachineEffect: TypeAlias = StartHead | StartWorker | StopSlot | SweepAttempt
+
 Effect: TypeAlias = (
-    StartHead
+    MachineEffect
     | PublishHead
-    | StartWorker
-    | StopSlot
     | DrainRayNode
     | SubmitAttempt
     | StopAttempt
-    | SweepAttempt
     | BurnClaim
     | DeleteRayRecord
     | WithdrawHead

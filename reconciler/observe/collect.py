@@ -39,7 +39,8 @@ class Collector:
     """Looks at the world through the doors.
 
     One pass waits for a look at most `patience`, and not at all for a target that failed before: its answer is used
-    by the pass after it came. Without a pool every look is done at once, in order.
+    by the pass after it came. Without a pool every look is done at once, in order. Machines have threads of their
+    own, so that many of them that hang keep no look at a head or a job directory waiting.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Collector:
         pool: Executor | None,
         patience: timedelta,
         wake: Callable[[], None] = lambda: None,
+        machines: Executor | None = None,
     ) -> None:
         self._doors = doors
         self._clock = clock
         self._pool = pool
+        self._machines = machines or pool
         self._patience = patience
         self._wake = wake
         self._breakers: dict[str, _Breaker] = {}
@@ -70,7 +73,7 @@ class Collector:
         if self._pool is None:
             answers = {(look.table, look.key): self._see(look) for look in asked if not self._resting(look)}
         else:
-            answers = self._in_parallel(self._pool, asked)
+            answers = self._in_parallel(asked)
         for look in asked:
             answer = answers.get((look.table, look.key)) or self._no_answer(look)
             if not self._outdated(look, answer):
@@ -94,11 +97,13 @@ class Collector:
         moments = [breaker.rests_until() for breaker in self._breakers.values()]
         return min(moments, key=lambda moment: moment.ticks, default=None)
 
-    def _in_parallel(self, pool: Executor, asked: list[Look]) -> dict[tuple[str, Any], Sighting[Any]]:
+    def _in_parallel(self, asked: list[Look]) -> dict[tuple[str, Any], Sighting[Any]]:
         awaited = []
         for look in asked:
             key = (look.table, look.key)
             if key not in self._running and not self._resting(look):
+                pool = self._machines if look.by_gate else self._pool
+                assert pool is not None, "without threads every look is done at once"
                 future = pool.submit(self._see, look)
                 future.add_done_callback(lambda _: self._wake())
                 self._running[key] = future

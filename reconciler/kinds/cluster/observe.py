@@ -68,4 +68,5 @@ def _slot_look(cluster: str, node: str, machine: Machine) -> Look:
         f"machine:{machine}",
         lambda doors: see_slot(doors.ask, machine, slot, doors.clock.now()),
         f"head:{cluster}",
+        by_gate=True,
     )

@@ -108,4 +108,4 @@ def _claim_look(attempt: Attempt) -> Look:
         return see_claim(doors.ask, attempt.machine, folder, attempt.submission_id, doors.clock.now())
 
     about = f"attempt:{attempt.submission_id}"
-    return Look("claims", attempt.submission_id, f"machine:{attempt.machine}", see, about)
+    return Look("claims", attempt.submission_id, f"machine:{attempt.machine}", see, about, by_gate=True)

@@ -47,4 +47,5 @@ def _slot_look(machine: Machine, slot: SlotId) -> Look:
         f"machine:{machine}",
         lambda doors: see_slot(doors.ask, machine, slot, doors.clock.now()),
         f"node:{node_key(slot.cluster, slot.node)}",
+        by_gate=True,
     )

@@ -1,0 +1,98 @@
+"""What a pass gets to see while machines hang."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import timedelta
+from threading import Event
+from typing import Any, cast
+
+import pytest
+
+from reconciler.clock import SystemClock
+from reconciler.execute.runner import Runner
+from reconciler.kind import Doors, Look
+from reconciler.model.effect import BurnClaim, Effect, StopSlot
+from reconciler.model.ids import ObjectId
+from reconciler.model.machine import Machine
+from reconciler.model.outcome import Done, Outcome
+from reconciler.model.plan import Action, Because, Reason, Weight
+from reconciler.model.sighting import Present, Sighting, Unreachable
+from reconciler.model.world import Observed, World
+from reconciler.observe.collect import Collector
+
+CLOCK = SystemClock()
+DOORS = cast(Doors, None)  # these looks and effects go through no door
+THREADS = 2
+MANY = 20
+LONG = 20.0
+
+
+class Scene:
+    """Threads for machines and for the rest, and machines that hang until they are let go."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.let_go = Event()
+        self.pool, self.machines = (stack.enter_context(ThreadPoolExecutor(THREADS)) for _ in range(2))
+
+    def hang(self) -> None:
+        assert self.let_go.wait(LONG)
+
+    def hung_look(self, number: int) -> Look:
+        def see(_: Doors) -> Sighting[Any]:
+            self.hang()
+            return Unreachable("no answer", CLOCK.now())
+
+        return Look("slots", number, f"machine:{number}", see, by_gate=True)
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with ExitStack() as stack:
+        made = Scene(stack)
+        yield made
+        # The threads are joined next.
+        made.let_go.set()
+
+
+def test_machines_that_hang_keep_no_head_and_no_job_directory_waiting(scene: Scene) -> None:
+    collector = Collector(DOORS, CLOCK, scene.pool, timedelta(seconds=0.2), machines=scene.machines)
+    world = cast(World, _Blank())
+    hung = [scene.hung_look(number) for number in range(MANY)]
+    head = Look("heads", "main", "head:main", lambda _: Present("answers", CLOCK.now()))
+    collector.observe(world, lambda _: hung)
+    seen = collector.observe(world, lambda _: [*hung, head])
+    assert isinstance(seen.heads["main"], Present)
+    assert all(isinstance(sighting, Unreachable) for sighting in seen.slots.values())
+    assert len(seen.slots) == MANY
+
+
+class _Blank:
+    observed = Observed()
+    in_flight: frozenset[str] = frozenset()
+
+
+def test_machines_that_hang_keep_no_other_effect_waiting(scene: Scene) -> None:
+    done = Event()
+
+    def hangs(_: Doors, __: object) -> Outcome:
+        scene.hang()
+        return Done()
+
+    def burns(_: Doors, __: object) -> Outcome:
+        done.set()
+        return Done()
+
+    effects: dict[type[Effect], Any] = {StopSlot: hangs, BurnClaim: burns}
+    runner = Runner(DOORS, effects, scene.pool, machines=scene.machines)
+    for number in range(MANY):
+        machine = Machine(f"10.0.0.{number}", "ray")
+        runner.start([_action(StopSlot("main", "worker", f"n{number}", machine, timedelta()), f"node:{number}")])
+    runner.start([_action(BurnClaim("rl.a-00000000-1"), "attempt:rl.a-00000000-1")])
+    assert done.wait(LONG)
+    assert len(runner.in_flight) >= MANY
+
+
+def _action(effect: Effect, pace: str) -> Action:
+    because = Because(Reason.NEW, "for the test")
+    return Action(ObjectId("Job", "rl", "a"), effect, because, (), Weight.NONE, pace)
