@@ -53,15 +53,27 @@ class Running:
     recorder: Recorder
 
 
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What outlasts a lead: what wakes it, what it hides, who tells readers, and who hears of its moments."""
+
+    wakeups: Wakeups
+    redaction: Redaction
+    recorder: Recorder
+    passing: Passing = go_on
+
+
 @contextmanager
-def recorder_of(settings: Settings, clock: Clock, redaction: Redaction) -> Iterator[Recorder]:
-    """Give what tells readers; it lasts longer than a lead, so that it tells each trouble once."""
+def company(
+    settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, passing: Passing = go_on
+) -> Iterator[Company]:
+    """Give what outlasts a lead, so that each trouble is told once; at the end all is written for readers."""
     here = ground(settings)
     status, history = StatusWriter(here.status, clock, redaction), History(here.status, clock, redaction)
     hands = ThreadPoolExecutor(1, thread_name_prefix="rayops-status")
     recorder = Recorder(Scribe(status, history, hands), ALL, clock)
     try:
-        yield recorder
+        yield Company(wakeups, redaction, recorder, passing)
     finally:
         if not recorder.flush(LAST_WORDS.total_seconds()):
             log.warning("not all was written for readers", extra={"seconds": LAST_WORDS.total_seconds()})
@@ -69,20 +81,13 @@ def recorder_of(settings: Settings, clock: Clock, redaction: Redaction) -> Itera
 
 
 @contextmanager
-def running(
-    settings: Settings,
-    clock: Clock,
-    wakeups: Wakeups,
-    redaction: Redaction,
-    recorder: Recorder,
-    passing: Passing = go_on,
-    patience: timedelta = PATIENCE,
-) -> Iterator[Running]:
+def running(settings: Settings, clock: Clock, around: Company, patience: timedelta = PATIENCE) -> Iterator[Running]:
     """Build everything that a pass needs, as the leader of the site; close it at the end.
 
     A pass waits for its source no longer than `patience`. Raises Refused when another daemon runs here, and
     ReadOnly when the ledger must not be used.
     """
+    wakeups, recorder, passing = around.wakeups, around.recorder, around.passing
     with ExitStack() as stack:
         here = ground(settings)
         stack.enter_context(only_daemon(settings))
@@ -102,7 +107,7 @@ def running(
         machines = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="machines")
         for threads in (pool, machines):
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-        through = doors(settings, here, ledger, clock, redaction, stack)
+        through = doors(settings, here, ledger, clock, around.redaction, stack)
         called_off = Event()
         remote = source_of(settings, clock, settings.paths.state / "mirror", called_off)
         source = Apart(remote, clock, patience, wakeups.wake_for_source, called_off)
@@ -133,23 +138,21 @@ def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") 
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
     passing = fail_points(crashes)
-    with ExitStack() as stack:
-        recorder = stack.enter_context(recorder_of(settings, clock, redaction))
+    with company(settings, clock, wakeups, redaction, passing) as around, ExitStack() as stack:
         listen(wakeups, stack)
         while not wakeups.stopping:
             # Before the look at the ledger, so that a signal during it is not slept over.
             wakeups.event.clear()
             try:
-                _lead(settings, clock, wakeups, redaction, recorder, passing)
+                _lead(settings, clock, around)
             except ReadOnly:
                 if not wakeups.stopping:
                     clock.wait(wakeups.event, settings.daemon.heartbeat)
 
 
-def _lead(
-    settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, recorder: Recorder, passing: Passing
-) -> None:
-    with running(settings, clock, wakeups, redaction, recorder, passing) as live, Timers() as timers:
+def _lead(settings: Settings, clock: Clock, around: Company) -> None:
+    wakeups = around.wakeups
+    with running(settings, clock, around) as live, Timers() as timers:
         timers.every(settings.source.poll, wakeups.wake_for_source)
         timers.every(settings.daemon.resync, wakeups.wake)
         timers.every(settings.daemon.heartbeat, lambda: _beat(live))
@@ -183,8 +186,8 @@ def run_once(settings: Settings, clock: Clock, level: str, crashes: str = "") ->
     logs.start(settings.daemon.log, level, redaction)
     passing = fail_points(crashes)
     with (
-        recorder_of(settings, clock, redaction) as recorder,
-        running(settings, clock, wakeups, redaction, recorder, passing, PATIENCE_OF_ONE_PASS) as live,
+        company(settings, clock, wakeups, redaction, passing) as around,
+        running(settings, clock, around, PATIENCE_OF_ONE_PASS) as live,
     ):
         report = live.loop.once()
         while live.loop.busy:

@@ -118,33 +118,28 @@ def index_bytes(rows: Iterable[bytes]) -> bytes:
 
 
 def summary(
-    view: Overview,
-    counts: Mapping[tuple[str, str, str], int],
-    before: JsonDocument,
-    now: datetime,
-    redaction: Redaction,
+    view: Overview, counts: Mapping[tuple[str, str, str], int], before: JsonDocument, now: datetime
 ) -> JsonDocument:
-    """Return the site on one page; `counts` are by kind, field and value. A trouble is as old as `before` says."""
+    """Return the site on one page, not cleaned yet; `counts` are by kind, field and value.
+
+    A trouble is as old as the page `before` says.
+    """
     kinds: dict[str, dict[str, Any]] = {}
     for (kind, name, value), count in counts.items():
         if count and name == "total":
             kinds.setdefault(kind, {})[name] = count
         elif count:
             kinds.setdefault(kind, {}).setdefault(name, {})[value] = count
-    shown: dict[str, Any] = plain(
-        {
-            "apiVersion": STATUS_VERSION,
-            "revision": view.revision,
-            "counts": kinds,
-            "source": _aged("fault", _source(view.source), before.get("source"), now),
-            "readOnly": _aged("reason", _read_only(view.read_only), before.get("readOnly"), now),
-            "held": [_held(each) for each in view.held],
-            "errors": [_error(each) for each in view.errors[:MAX_ERRORS]],
-            "errorsOmitted": max(0, len(view.errors) - MAX_ERRORS),
-        },
-        redaction,
-    )
-    return shown
+    return {
+        "apiVersion": STATUS_VERSION,
+        "revision": view.revision,
+        "counts": kinds,
+        "source": _aged("fault", _source(view.source), before.get("source"), now),
+        "readOnly": _aged("reason", _read_only(view.read_only), before.get("readOnly"), now),
+        "held": [_held(each) for each in view.held],
+        "errors": [_error(each) for each in view.errors[:MAX_ERRORS]],
+        "errorsOmitted": max(0, len(view.errors) - MAX_ERRORS),
+    }
 
 
 def pretty(value: object) -> bytes:

@@ -63,9 +63,9 @@ class StatusWriter:
         self._waiting: dict[str, ObjectStatus | None] = {}
         self._present: set[str] = set()
         self._summary: JsonDocument = {}
-        # Of files beside the documents: the digest of what is on the disk, and of what an extra was made of.
+        # Of files beside the documents: the digest of what is on the disk, and of what they were made of.
         self._disk: dict[str, str] = {}
-        self._extras: dict[str, str] = {}
+        self._made: dict[str, str] = {}
         # What an extra was made of: the same object says the same.
         self._made_of: dict[str, object] = {}
         self._order: list[str] | None = None
@@ -133,7 +133,7 @@ class StatusWriter:
         data = self._files.read(INDEX, limit=_MAX_INDEX)
         self._disk = {INDEX: _digest(data)} if data is not None else {}
         self._summary = _table(self._files.read(SUMMARY, limit=_MAX_DOCUMENT))
-        self._extras = {f"{QUEUES}/{name}": "" for name in self._files.list(QUEUES)}
+        self._made = {f"{QUEUES}/{name}": "" for name in self._files.list(QUEUES)}
         self._present = present
         for raw in _rows_of(data):
             row = _row(raw)
@@ -191,23 +191,31 @@ class StatusWriter:
 
     def _write_extras(self, extras: Mapping[str, object]) -> None:
         for path, value in sorted(extras.items()):
-            if self._made_of.get(path) is value:
-                continue
-            made_of = digest_of(value)
-            if self._extras.get(path) != made_of:
-                self._write_changed(path, pretty(plain(value, self._redaction)))
-                self._extras[path] = made_of
-            self._made_of[path] = value
-        for path in sorted(self._extras.keys() - extras.keys()):
+            if self._made_of.get(path) is not value:
+                self._write_made(path, value)
+                self._made_of[path] = value
+        for path in sorted(self._made.keys() - extras.keys() - {SUMMARY}):
             self._files.remove(path)
             self._disk.pop(path, None)
             self._made_of.pop(path, None)
-            del self._extras[path]
+            del self._made[path]
+
+    def _write_made(self, path: str, value: object) -> Any:
+        """Write a file unless it was made of the same value last: cleaning a value costs more than its digest.
+
+        Return what it says, None when it was left alone.
+        """
+        made_of = digest_of(value)
+        if self._made.get(path) == made_of:
+            return None
+        said = plain(value, self._redaction)
+        self._write_changed(path, pretty(said))
+        self._made[path] = made_of
+        return said
 
     def _write_summary(self, view: Overview) -> None:
         now = view.as_of or self._clock.now().wall
-        self._summary = summary(view, self._counts, self._summary, now, self._redaction)
-        self._write_changed(SUMMARY, pretty(self._summary))
+        self._summary = self._write_made(SUMMARY, summary(view, self._counts, self._summary, now)) or self._summary
 
     def _write_changed(self, path: str, data: bytes) -> None:
         digest = _digest(data)

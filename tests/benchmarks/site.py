@@ -10,7 +10,7 @@ import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 import urllib3
 from ray.core.generated import autoscaler_pb2, autoscaler_pb2_grpc
 
-from reconciler.app.lead import recorder_of, running
+from reconciler.app.lead import company, running
 from reconciler.app.parts import ground
 from reconciler.clock import SystemClock
 from reconciler.config import read_settings
@@ -98,14 +98,14 @@ def prepared(size: Size) -> Iterator[Installation]:
 def at_work(place: Installation) -> Iterator[Site]:
     """Lead the site in this process until it is quiet."""
     settings, clock = read_settings(place.home / "rayops.toml"), SystemClock()
-    wakeups, redaction, token = Wakeups(), Redaction(), Tokens(ground(settings).state)
+    wakeups, token = Wakeups(), Tokens(ground(settings).state)
     with (
-        recorder_of(settings, clock, redaction) as recorder,
-        running(settings, clock, wakeups, redaction, recorder) as live,
+        company(settings, clock, wakeups, Redaction()) as around,
+        running(settings, clock, around) as live,
     ):
         site = Site(place, live.loop, wakeups, "")
         site.until_quiet()
-        assert recorder.flush(HEAD_SECONDS)
+        assert around.recorder.flush(HEAD_SECONDS)
         yield Site(place, live.loop, wakeups, token.of("main").reveal())
 
 

@@ -87,7 +87,7 @@ def test_machines_that_hang_keep_no_other_effect_waiting(scene: Scene) -> None:
     runner = Runner(DOORS, effects, scene.pool, machines=scene.machines)
     for number in range(MANY):
         machine = Machine(f"10.0.0.{number}", "ray")
-        runner.start([_action(StopSlot("main", "worker", f"n{number}", machine, timedelta()), f"node:{number}")])
+        runner.start([_action(StopSlot("main", "worker", f"n{number}", machine, 1, timedelta()), f"node:{number}")])
     runner.start([_action(BurnClaim("rl.a-00000000-1"), "attempt:rl.a-00000000-1")])
     assert done.wait(LONG)
     assert len(runner.in_flight) >= MANY
