@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 
 from tests.benchmarks.alone import loading, planning
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.hosts import hosts
 from tests.benchmarks.passes import passes
-from tests.benchmarks.reaction import reaction
+from tests.benchmarks.reaction import polled, reaction
 
 GROUPS: dict[str, Callable[[int, int], Iterator[Figure]]] = {
     "loading": loading,
     "planning": planning,
     "passes": passes,
     "reaction": reaction,
+    "polled": polled,
+    "hosts": hosts,
 }
 
 

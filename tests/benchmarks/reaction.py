@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import urllib3
@@ -14,6 +15,7 @@ from reconciler.remote.tokens import Tokens
 from tests.benchmarks.figures import Figure, compared, seconds
 from tests.benchmarks.site import git
 from tests.e2e.installation import Installation, Node, installation
+from tests.gitremote import http_server
 
 
 class Jobs:
@@ -40,39 +42,72 @@ class Jobs:
 def reaction(_: int, rounds: int) -> Iterator[Figure]:
     """Measure a small site with one node: what grows with the site is in the figures of whole passes."""
     with installation() as place:
-        place.commit("site", place.base(Node("head-01"), [Node("n1")]))
-        place.start()
-        place.until("cluster/main", "Ready")
-        place.until("nodepool/gpu", "Ready")
-        jobs, mirror = Jobs(place), place.home / "floor.git"
-        git("clone", "--quiet", "--bare", str(place.repo), str(mirror))
-        pairs = [_round(place, jobs, mirror, number) for number in range(rounds)]
-        yield compared(
-            "commit to accepted by Ray, woken by a signal", 1.5, iter(pairs), "with intents and job files"
+        site = _started(place)
+        pairs = [_round(site, number, lambda: _wake(place)) for number in range(rounds)]
+        name = "commit to accepted by Ray, woken by a signal"
+        yield compared(name, 1.5, iter(pairs), "with intents and job files")
+
+
+def polled(_: int, rounds: int) -> Iterator[Figure]:
+    """Measure the same of a remote that nobody tells about, by the interval that is set for remotes by default."""
+    with installation() as place, http_server(place.home) as server:
+        settings = place.home / "rayops.toml"
+        url = f"http://127.0.0.1:{server.server_address[1]}/{place.repo.name}/.git"
+        text = settings.read_text().replace(
+            f'url = "{place.repo}"\npoll = "30s"', f'url = "{url}"\nallow_http = true'
         )
+        settings.write_text(text)
+        interval = read_settings(settings).source.poll.total_seconds()
+        site = _started(place)
+        pairs = [_round(site, number, lambda: None) for number in range(min(rounds, 5))]
+        waits = [(took, interval + floor) for took, floor in pairs]
+        name = "commit to accepted by Ray, by polling"
+        yield compared(name, 1.0, iter(waits), f"floor: one interval of {interval:.0f} s, fetch and submit")
 
 
-def _round(place: Installation, jobs: Jobs, mirror: Path, number: int) -> tuple[float, float]:
-    daemon = place.daemon
-    assert daemon is not None
+@dataclass
+class _Site:
+    """A site with one node, Ray's own interface to its head, and a mirror for floors."""
+
+    place: Installation
+    jobs: Jobs
+    mirror: Path
+
+
+def _started(place: Installation) -> _Site:
+    place.commit("site", place.base(Node("head-01"), [Node("n1")]))
+    place.start()
+    place.until("cluster/main", "Ready")
+    place.until("nodepool/gpu", "Ready")
+    mirror = place.home / "floor.git"
+    git("clone", "--quiet", "--bare", str(place.repo), str(mirror))
+    return _Site(place, Jobs(place), mirror)
+
+
+def _wake(place: Installation) -> None:
+    assert place.daemon is not None
+    place.daemon.send_signal(signal.SIGUSR1)
+
+
+def _round(site: _Site, number: int, wake: Callable[[], None]) -> tuple[float, float]:
+    place = site.place
     files = place.job(f"try-{number}", "true")
     (loaded,) = load_tree({path: text.encode() for path, text in files.items()}).objects.values()
     (path, text), submission_id = files.popitem(), f"rl.try-{number}-{loaded.digest[:8]}-1"
     (place.repo / path).parent.mkdir(parents=True, exist_ok=True)
     (place.repo / path).write_text(text)
     place.git("add", "--all")
-
     tree = place.git("write-tree").strip()
     revision = place.git("commit-tree", tree, "-p", "HEAD", "-m", path).strip()
 
     def ours() -> None:
         (place.repo / ".git/refs/heads/main").write_text(f"{revision}\n")  # what a push does last
-        daemon.send_signal(signal.SIGUSR1)
-        jobs.wait_for(submission_id)
+        wake()
+        site.jobs.wait_for(submission_id)
 
     def floor() -> None:
-        git("-C", str(mirror), "fetch", "--quiet", "origin", "+refs/heads/main:refs/heads/main")
-        jobs.submit(f"floor-{number}")
+        git("-C", str(site.mirror), "fetch", "--quiet", "origin", "+refs/heads/main:refs/heads/main")
+        site.jobs.submit(f"floor-{number}")
 
     time.sleep(2)  # what the job before left to do is not part of this one
     took = seconds(ours)
