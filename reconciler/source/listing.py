@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.model.derived import Edition
 from reconciler.source.cat_file import Header
 from reconciler.source.entries import Entry, Rejected, Wanted, judge, too_large
 from reconciler.source.limits import Limits
@@ -14,7 +15,7 @@ class Listing:
     """The desired files of `tree`, with their sizes. An empty id stands for the empty tree."""
 
     tree: str = ""
-    files: dict[str, str] = field(default_factory=dict)
+    files: Edition[str, str] = field(default_factory=Edition)
     rejected: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -39,38 +40,40 @@ def updated(
     before: Listing, tree: str, changes: Iterable[Change], headers: Mapping[str, Header], max_bytes: int
 ) -> Listing:
     """Return the listing of `tree`, which differs from `before` by `changes`."""
-    after = Listing(tree, dict(before.files), dict(before.rejected), dict(before.sizes))
+    files: dict[str, str | None] = {}
+    rejected, sizes = dict(before.rejected), dict(before.sizes)
     for change in changes:
-        _forget(after, change)
+        # Whatever stood there was listed under one of two names: as a file, or as something that is none.
+        for entry in (Entry.FILE, Entry.LINK):
+            match judge(change.path, entry):
+                case Wanted(path) | Rejected(path, _):
+                    files[path] = None
+                    sizes.pop(path, None)
+                    rejected.pop(path, None)
+                case _:
+                    pass
         if change.id:
-            _add(after, change, headers, max_bytes)
-    return after
+            match _found(change, headers, max_bytes):
+                case Rejected(path, reason):
+                    rejected[path] = reason
+                case (path, size):
+                    files[path], sizes[path] = change.id, size
+                case None:
+                    pass
+    return Listing(tree, before.files.next(files), rejected, sizes)
 
 
-def _forget(listing: Listing, change: Change) -> None:
-    # Whatever stood there was listed under one of two names: as a file, or as something that is none.
-    for entry in (Entry.FILE, Entry.LINK):
-        match judge(change.path, entry):
-            case Wanted(path) | Rejected(path, _):
-                listing.files.pop(path, None)
-                listing.sizes.pop(path, None)
-                listing.rejected.pop(path, None)
-            case _:
-                pass
-
-
-def _add(listing: Listing, change: Change, headers: Mapping[str, Header], max_bytes: int) -> None:
+def _found(change: Change, headers: Mapping[str, Header], max_bytes: int) -> Rejected | tuple[str, int] | None:
+    """Return where a desired file stands and its size, why it is rejected, or None when it is nobody's concern."""
     match judge(change.path, change.entry):
         case Wanted(path):
             header = headers.get(change.id)
             if header is None or header.kind != "blob":
                 raise UnreadableTree(f"blob {change.id} is missing in the mirror")
             if header.size > max_bytes:
-                listing.rejected[path] = too_large(header.size, max_bytes)
-                return
-            listing.files[path] = change.id
-            listing.sizes[path] = header.size
-        case Rejected(path, reason):
-            listing.rejected[path] = reason
+                return Rejected(path, too_large(header.size, max_bytes))
+            return path, header.size
+        case Rejected() as rejected:
+            return rejected
         case _:
-            pass
+            return None
