@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Test files run side by side: those on real parts mostly wait.
+WORKERS ?= 2
 
 .PHONY: help demo test test-fast lint types contracts bench lock clean
 
@@ -23,7 +25,7 @@ test: $(READY) ## everything: lint, types, contracts, and all tests on real part
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/pytest || { \
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile || { \
 	  echo "once more, only what failed: real parts on a busy machine are not always in time"; \
 	  $(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
