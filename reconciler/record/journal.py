@@ -216,10 +216,10 @@ def _checksum(previous: str, payload: bytes) -> str:
 def _header(payload: bytes, path: str) -> _Header | LedgerFault:
     try:
         version = orjson.loads(payload)["version"]
-        if version > VERSION:
+        if isinstance(version, int) and version > VERSION:
             return LedgerFault(
                 Fault.NEWER_VERSION,
-                f"the ledger has version {int(version)}, this RayOps knows {VERSION}",
+                f"the ledger has version {version}, this RayOps knows {VERSION}",
                 "start the newer RayOps again, it left the ledger as it needs it",
             )
         return _Header.model_validate_json(payload)

@@ -147,6 +147,14 @@ def test_a_ledger_of_a_newer_version_is_named_so() -> None:
     assert found.fault is Fault.NEWER_VERSION
 
 
+@pytest.mark.parametrize("version", [1e308, 1.5, True, "2", None, [2], -1, 0])
+def test_a_version_that_is_none_is_damage(version: object) -> None:
+    header, _ = journal._seal({"version": version, "sequence": 0, "at": START, "lines": 1}, journal._SUM_START)
+    found = journal.read(header, PATH)
+    assert isinstance(found, LedgerFault)
+    assert found.fault is Fault.CORRUPT
+
+
 def test_a_line_is_json_that_people_can_read() -> None:
     data, _ = _file(_number("job/rl/ppo", 3))
     last = orjson.loads(data.splitlines()[-1])
