@@ -1,0 +1,38 @@
+"""Foreign bytes are read or refused: kept cases first, then whatever the fuzzer thinks of in half a minute.
+
+A find is printed with the seed, the bytes and how to keep them. Longer: `python -m tests.fuzz --seconds 600`.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from reconciler.desired.parse import Parsed, parse
+from tests.fuzz.target import CASES
+from tests.fuzz.targets import ALL
+
+ROOT = Path(__file__).parents[2]
+# For each target, two at a time.
+SECONDS = 4.5
+
+
+def test_no_foreign_bytes_break_a_promise() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(SECONDS), "--jobs", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried = dict(re.findall(r"^(\w+): (\d+) inputs", done.stdout, re.MULTILINE))
+    assert set(tried) == set(ALL)
+    assert all(int(number) >= len(ALL[name].inputs()) for name, number in tried.items()), done.stdout
+
+
+def test_every_kept_case_belongs_to_a_target() -> None:
+    assert {folder.name for folder in CASES.iterdir()} <= set(ALL)
+    assert sum(len(target.cases) for target in ALL.values()) == sum(path.is_file() for path in CASES.rglob("*"))
+
+
+def test_the_seeds_in_full_are_good_documents() -> None:
+    paths = sorted(CASES.glob("documents/*-in-full.yaml"))
+    assert len(paths) == 4
+    for path in paths:
+        assert isinstance(parse(path.name, path.read_bytes()), Parsed), path.name
