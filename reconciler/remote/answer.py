@@ -40,7 +40,7 @@ class Conversation:
 
     where: str
     document: bytes = field(repr=False)
-    token: bytes = field(repr=False, default=b"")
+    token: str = field(repr=False, default="")
 
     @classmethod
     def of(cls, machine: Machine, request: JsonObject) -> "Conversation | NotDone":
@@ -54,32 +54,43 @@ class Conversation:
             return NotDone(FailureKind.BUG, f"{machine}: the request is longer than {DOCUMENT_LIMIT} bytes")
         args = request.get("args")
         token = args.get("token") if isinstance(args, Mapping) else None
-        return cls(
-            str(machine),
-            document,
-            token.encode() if isinstance(token, str) and len(token) >= SECRET_LENGTH else b"",
-        )
+        return cls(str(machine), document, token if isinstance(token, str) and len(token) >= SECRET_LENGTH else "")
 
     def outcome(self, answer: bytes, status: int, complaint: bytes) -> Outcome:
         """Return what the gate said; anything but status 0 and one whole, well-formed document is `Unknown`."""
         if len(answer) > DOCUMENT_LIMIT:
             return Unknown(f"{self.where}: the answer is longer than {DOCUMENT_LIMIT} bytes")
         if status != 0:
-            last = one_line(self._hide(complaint).decode("utf-8", "replace").strip().rpartition("\n")[2], 300)
+            last = self._line(complaint.decode("utf-8", "replace").strip().rpartition("\n")[2], 300)
             why = _STATUSES.get(status, f"the gate ended with status {status}")
             return Unknown(f"{self.where}: {why}" + (f": {last}" if last else ""))
         try:
-            document = orjson.loads(self._hide(answer))
+            document = orjson.loads(answer)
         except orjson.JSONDecodeError:
             return Unknown(f"{self.where}: the gate ended without one whole JSON document")
         if not _is_answer(document):
             return Unknown(f"{self.where}: this is no answer of gate protocol {PROTOCOL}")
         if document["ok"]:
-            return Done(_clean(document["result"]))
-        return NotDone(FailureKind(document["kind"]), one_line(document["message"]))
+            return Done(self._clean(document["result"]))
+        return NotDone(FailureKind(document["kind"]), self._line(document["message"]))
 
-    def _hide(self, text: bytes) -> bytes:
-        return text.replace(self.token, b"***") if self.token else text
+    def _line(self, text: str, limit: int = MESSAGE_LIMIT) -> str:
+        # Cut last: half of a token is not found any more.
+        return one_line(self._hide(one_line(text, 4 * limit)), limit)
+
+    def _clean(self, value: Any) -> Any:
+        """Strip control characters from every text; line breaks and tabs stay, since logs need them."""
+        if isinstance(value, str):
+            return self._hide(value.translate(_TEXT))
+        if isinstance(value, Mapping):
+            return {self._hide(key.translate(_TEXT)): self._clean(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._clean(item) for item in value]
+        return value
+
+    def _hide(self, text: str) -> str:
+        """Return text as it will be shown without the token: escapes and hidden characters must be gone before."""
+        return text.replace(self.token, "***") if self.token else text
 
 
 def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
@@ -117,14 +128,3 @@ def _children(value: object) -> Sequence[object]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else ()
-
-
-def _clean(value: Any) -> Any:
-    """Strip control characters from every text; line breaks and tabs stay, since logs need them."""
-    if isinstance(value, str):
-        return value.translate(_TEXT)
-    if isinstance(value, Mapping):
-        return {key.translate(_TEXT): _clean(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    return value

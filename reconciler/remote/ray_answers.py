@@ -152,10 +152,11 @@ def _field(body: bytes, name: str) -> object:
 
 def _last_words(text: str, values: Mapping[str, str]) -> str:
     lines = [line for line in text[-MESSAGE_LIMIT:].splitlines() if line.strip(" .")]
-    words = one_line(lines[-1], 400) if lines else "it does not say why"
+    words = one_line(lines[-1]) if lines else "it does not say why"
     for value in values.values():
         words = words.replace(value, "…") if len(value) > 3 else words
-    return words
+    # Cut last: half of a value is not found any more.
+    return one_line(words, 400)
 
 
 def _node(node: object) -> RayNode:
