@@ -49,6 +49,8 @@ def _look(event: str, arguments: tuple[Any, ...]) -> None:
         raise PermissionError(errno.EPERM, f"the fence does not let {event} pass")
     if event == "open" and arguments[2] & _WRITES:
         _require_inside(arguments[0], None)
+        if not arguments[2] & os.O_NOFOLLOW and not isinstance(arguments[0], int):
+            _require_inside(Path(os.fsdecode(arguments[0])).resolve(), None)
     for path, folder in _CHANGES.get(event, ()):
         _require_inside(arguments[path], arguments[folder] if folder is not None else None)
 

@@ -7,7 +7,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from random import Random
 from typing import Any
@@ -62,6 +62,19 @@ def run(targets: Sequence[Target], seconds: float, seed: int, jobs: int) -> Iter
                 yield Outcome(each.target, fuzzed)
 
 
+def keep(outcomes: Sequence[Outcome], jobs: int) -> None:
+    """Keep what led further: of all inputs as few as take all their steps, short ones first."""
+    found = {each.target.name: each for each in outcomes}
+    again = [_with_seeds(each.target, each.fuzzed.corpus) for each in outcomes]
+    for outcome in run(again, 0.0, 0, jobs):
+        found[outcome.target.name].target.keep(outcome.fuzzed.corpus)
+
+
+def _with_seeds(target: Target, corpus: Sequence[bytes]) -> Target:
+    given = target.given()
+    return replace(target, seeds=lambda: [*given, *sorted(corpus, key=lambda data: (len(data), data))])
+
+
 class _Run:
     """One target in its process."""
 
@@ -105,7 +118,7 @@ def _child(target: Target, seconds: float, seed: int, last: mmap.mmap, tell: "Co
         ends = time.monotonic() + seconds
         check = _noting(target.check, last)
         chance, steps = Random(f"{seed} {target.name}"), Steps(target.watched)
-        done = fuzz(check, target.inputs(), chance, lambda _: time.monotonic() > ends, steps)
+        done = fuzz(check, [*target.given(), *target.grown()], chance, lambda _: time.monotonic() > ends, steps)
         if done.find is not None:
             done.find = smaller(check, done.find)
         tell.send(done)

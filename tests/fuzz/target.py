@@ -1,5 +1,7 @@
 """What a fuzz target is: a reader of foreign bytes, its promise, and inputs to begin with."""
 
+import base64
+import lzma
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from tests.fuzz.engine import CODE, Check
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).with_name("cases")
+CORPORA = Path(__file__).with_name("corpora")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,22 @@ class Target:
         """The kept inputs."""
         return sorted(path for path in (CASES / self.name).glob("*") if path.is_file())
 
-    def inputs(self) -> list[bytes]:
-        """Return the inputs that are replayed first, kept ones before all others."""
+    @property
+    def corpus(self) -> Path:
+        """Where inputs are kept that led further in long runs."""
+        return CORPORA / f"{self.name}.xz"
+
+    def given(self) -> list[bytes]:
+        """Return the inputs that people chose: the cases, then the seeds."""
         return [*(path.read_bytes() for path in self.cases), *self.seeds()]
+
+    def grown(self) -> list[bytes]:
+        """Return the inputs that led further in long runs."""
+        lines = lzma.decompress(self.corpus.read_bytes()).splitlines() if self.corpus.exists() else []
+        return list(map(base64.b64decode, lines))
+
+    def keep(self, inputs: Iterable[bytes]) -> None:
+        """Keep inputs that led further, in the place of those that were kept."""
+        given = set(self.given())
+        lines = [base64.b64encode(data) + b"\n" for data in inputs if data not in given]
+        self.corpus.write_bytes(lzma.compress(b"".join(lines), preset=9))
