@@ -17,7 +17,7 @@ from reconciler.kind import Doors, Site
 from reconciler.kinds import ALL
 from reconciler.loop import settled_plan
 from reconciler.model.cluster import Cluster
-from reconciler.model.effect import Effect, SubmitAttempt
+from reconciler.model.effect import Effect, StartWorker, SubmitAttempt
 from reconciler.model.json import JsonObject
 from reconciler.model.ledger import Ledger
 from reconciler.model.machine import Machine
@@ -33,6 +33,7 @@ from reconciler.node.failure import NotDone as GateRefusal
 from reconciler.record import journal
 from reconciler.record.history import History
 from reconciler.record.recorder import Recorder
+from reconciler.record.scribe import Scribe
 from reconciler.record.status import StatusWriter
 from reconciler.remote.tokens import Tokens
 from tests.fakes.clock import FakeClock
@@ -130,7 +131,8 @@ def _write_down(ledger: Ledger, world: World) -> None:
 
 def _tell(world: World, plan: Plan) -> None:
     status, clock = FakeFiles(), FakeClock()
-    Recorder(StatusWriter(status, clock), History(status, clock), ALL, clock).record(world, plan, (), None, "")
+    scribe = Scribe(StatusWriter(status, clock), History(status, clock))
+    Recorder(scribe, ALL, clock).record(world, plan, (), None, "")
     for folder in ("", *(kind.name.lower() for kind in ALL)):
         for name in status.list(folder):
             if name.endswith(".json"):
@@ -151,6 +153,8 @@ class _Hands:
         self._effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
 
     def do(self, effect: Effect) -> None:
+        if isinstance(effect, StartWorker):
+            self._doors.tokens.of(effect.cluster)  # made when its head was started
         outcome = self._effects[type(effect)](self._doors, effect)
         if isinstance(outcome, NotDone) and outcome.kind in {FailureKind.INVALID, FailureKind.BUG}:
             raise Broken(

@@ -174,6 +174,7 @@ def _check_values(value: Any) -> None:
 def gates() -> Iterator[bytes]:
     """Give an answer of each sort."""
     head = {"cluster": "main", "role": "head", "node": "cpu-01", "state": "failed", "epoch": 1, "pid": None}
+    head |= {"generation": 1}
     head |= {"startedAt": None, "message": "ray start ended with code 1", "log": f"token {TOKEN}\nport in use"}
     worker = {**head, "role": "worker", "node": "n2", "state": "running", "pid": 77}
     for result in ({"slots": [head, worker], "cpus": 8}, {"state": "gone", "pid": None, "host": "n2"}):

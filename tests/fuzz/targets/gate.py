@@ -60,7 +60,14 @@ def _furnish() -> None:
     living = {"pid": PID, "startTicks": TICKS}
     for name, state, keeper in (("head-n1", "failed", None), ("worker-w1", "running", living)):
         slot = files.own_folder(cluster / name)
-        record = {"protocol": 1, "state": state, "epoch": 2, "bootId": processes.boot_id(), "startedAt": "now"}
+        record = {
+            "protocol": 1,
+            "state": state,
+            "epoch": 2,
+            "generation": 2,
+            "bootId": processes.boot_id(),
+            "startedAt": "now",
+        }
         (slot / "state.json").write_text(json.dumps({**record, "message": "", "keeper": keeper, "core": {}}))
         (slot / "token").write_text(TOKEN)
         (slot / "start.log").write_text(f"started with {TOKEN}\n")
@@ -103,16 +110,16 @@ def requests() -> Iterator[bytes]:
     order |= {"address": "127.0.0.1", "env": {"NCCL_DEBUG": TOKEN}}
     ports = {"gcs": 6379, "dashboard": 8265, "client": 10001}
     offered = {"cpus": 8, "gpus": 4, "memoryBytes": 1 << 33, "custom": {"disk": 1.5}}
-    joins = {"headAddress": "10.0.0.1:6379", "resources": offered}
+    joins = {"headAddress": "10.0.0.1:6379", "resources": offered, "generation": 3}
     job = {"jobDir": f"{HOME.decode()}/node/rl.a-0123abcd-1", "submissionId": "rl.a-0123abcd-1"}
     wanted: list[tuple[str, dict[str, Any]]] = [
         ("probe", {}),
         ("probe", {"slots": [head, worker, {**worker, "node": "w9"}]}),
         ("start-head", {**order, "node": "n1", "labels": {}, "ports": ports}),
         ("start-worker", {**order, "node": "w2", "labels": {"gpu": "h20"}, **joins}),
-        ("stop", {**worker, "graceSeconds": 5}),
-        ("stop", {**head, "graceSeconds": 0}),
-        ("clean", head),
+        ("stop", {**worker, "generation": 2, "graceSeconds": 5}),
+        ("stop", {**head, "generation": 1, "graceSeconds": 0}),
+        ("clean", {**head, "generation": 2}),
         ("sweep", {**job, "kill": True}),
     ]
     for verb, args in wanted:
