@@ -47,6 +47,7 @@ from tests.kinds.shorthand import world_of
 WATCHED = tuple(f"{CODE}/{part}" for part in ("desired", "kinds", "model", "node", "plan", "queue", "remote"))
 ROOT = "/shared"
 SITE = Site("a1b2c3d4e5f60718", 3, ROOT, f"{ROOT}/.rayops/bin/node.pyz", "~/.rayops")
+# A head and a node that are up, and one of each of which only their machines know.
 # One attempt that Ray has, one that it lost, one that failed often and comes again, one that waits.
 WORDS: JsonObject = {
     "case": "fuzzed",
@@ -55,7 +56,8 @@ WORDS: JsonObject = {
         "user/alice": {},
         "team/rl": {},
         "cluster/main": {},
-        "nodepool/h20": {"nodes": ["n1", "n2", "n3"], "drain": [{"node": "n3", "after": "1h"}]},
+        "cluster/other": {"head": {"candidates": ["cpu-02"]}},
+        "nodepool/h20": {"nodes": ["n1", "n2", "n3", "n4"], "drain": [{"node": "n3", "after": "1h"}]},
         "job/rl/runs": {},
         "job/rl/lost": {},
         "job/rl/tired": {"retry": {"limit": 1000}},
@@ -65,6 +67,8 @@ WORDS: JsonObject = {
         "cluster/main": {"head": "running"},
         "node/main/n1": "joined",
         "node/main/n2": "joined",
+        "node/main/n4": "starting",
+        "cluster/other": {"head": {"is": "starting", "node": "cpu-02"}},
         "drain/main/n3": {"since": "10m"},
         "job/rl/runs": {"attempts": [{"is": "running", "nodes": ["n1"]}]},
         "job/rl/lost": {"attempts": [{"is": "running", "nodes": ["n2"], "vanished": "2m"}]},
@@ -73,7 +77,7 @@ WORDS: JsonObject = {
             "dropped": {"counted": 20, "seconds": 1e6},
         },
     },
-    "observed": {"head/main": {"jobs": {"rl/runs/1": "RUNNING"}}},
+    "observed": {"head/main": {"jobs": {"rl/runs/1": "RUNNING"}}, "head/other": "absent"},
 }
 
 

@@ -148,7 +148,7 @@ def check_gate(data: bytes) -> None:
         return outcome
 
     world, lost = living(), attempts()["lost"]
-    slots = [SlotId("main", Role.HEAD, "cpu-01"), SlotId("main", Role.WORKER, "n2")]
+    slots = [SlotId("other", Role.HEAD, "cpu-02"), SlotId("main", Role.WORKER, "n4")]
     for slot in slots:
         _pass_with("slots", slot, see_slot(ask, MACHINE, slot, world.now))
     claim = see_claim(ask, MACHINE, f"{ROOT}/{job_dir(lost.submission_id)}", lost.submission_id, world.now)
@@ -173,10 +173,10 @@ def _check_values(value: Any) -> None:
 
 def gates() -> Iterator[bytes]:
     """Give an answer of each sort."""
-    head = {"cluster": "main", "role": "head", "node": "cpu-01", "state": "failed", "epoch": 1, "pid": None}
+    head = {"cluster": "other", "role": "head", "node": "cpu-02", "state": "failed", "epoch": 1, "pid": None}
     head |= {"generation": 1}
     head |= {"startedAt": None, "message": "ray start ended with code 1", "log": f"token {TOKEN}\nport in use"}
-    worker = {**head, "role": "worker", "node": "n2", "state": "running", "pid": 77}
+    worker = {**head, "cluster": "main", "role": "worker", "node": "n4", "state": "running", "pid": 77}
     for result in ({"slots": [head, worker], "cpus": 8}, {"state": "gone", "pid": None, "host": "n2"}):
         yield json.dumps({"protocol": 1, "ok": True, "result": result}).encode()
     yield json.dumps({"protocol": 1, "ok": False, "kind": "refused", "message": "stop it first"}).encode()
