@@ -8,8 +8,10 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from random import Random
+from struct import Struct
 from typing import Any
 
 from tests.fuzz.engine import Check, Find, Fuzzed, Steps, fuzz, smaller
@@ -17,9 +19,10 @@ from tests.fuzz.target import CASES, Target
 
 # Far more than any input needs; what wants more is ended by the kernel, and not the machine with it.
 MEMORY = 4 << 30
-# What a process may take longer than it was given, before it counts as hung in its last input.
-PATIENCE = 60.0
+# How long one input may take before it counts as hung, on a machine that does much else.
+PATIENCE = 120.0
 ROOM = 1 << 20
+_NOTE = Struct("<QI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class _Run:
         fork = multiprocessing.get_context("fork")
         self.target = target
         self._last = mmap.mmap(-1, ROOM)
-        self._ends = time.monotonic() + seconds + PATIENCE
+        self._number, self._since = 0, time.monotonic()
         self.told, tell = fork.Pipe(duplex=False)
         self.process = fork.Process(target=_child, args=(target, seconds, seed, self._last, tell))
         self.process.start()
@@ -99,15 +102,22 @@ class _Run:
             return found or self._died(f"the process ends with {self.process.exitcode}")
         if not self.process.is_alive():
             return self._died(f"the process ends with {self.process.exitcode}")
-        if time.monotonic() > self._ends:
+        number, _, _ = self._note()
+        if number != self._number:
+            self._number, self._since = number, time.monotonic()
+        elif time.monotonic() > self._since + PATIENCE:
             self.process.kill()
             self.process.join()
             return self._died("it does not come to an end")
         return None
 
     def _died(self, how: str) -> Fuzzed:
-        length = int.from_bytes(self._last[:4])
-        return Fuzzed(find=Find(self._last[4 : 4 + length], how, "died"))
+        _, length, data = self._note()
+        return Fuzzed(find=Find(data[:length], how, "died"))
+
+    def _note(self) -> tuple[int, int, bytes]:
+        """Return which input was begun last: its number, its length, and the room that it stands in."""
+        return (*_NOTE.unpack_from(self._last), self._last[_NOTE.size :])
 
 
 def _child(target: Target, seconds: float, seed: int, last: mmap.mmap, tell: "Connection[Any, Any]") -> None:
@@ -127,8 +137,11 @@ def _child(target: Target, seconds: float, seed: int, last: mmap.mmap, tell: "Co
 def _noting(check: Check, last: mmap.mmap) -> Check:
     """Write an input down, where it outlives this process, before it is tried."""
 
+    numbers = count(1)
+
     def noted(data: bytes) -> None:
-        last[: 4 + len(data)] = len(data).to_bytes(4) + data
+        note = _NOTE.pack(next(numbers), len(data)) + data
+        last[: len(note)] = note
         check(data)
 
     return noted
