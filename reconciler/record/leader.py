@@ -22,6 +22,7 @@ class Leadership:
         self._clock = clock
         self._name = name
         self.term = 0
+        self._note = b""
 
     def take(self, at_least: int) -> int:
         """Become the leader with a term above `at_least` and above every term on disk; return it."""
@@ -29,14 +30,25 @@ class Leadership:
             term = max([at_least, *self._terms()]) + 1
             note = canonical({"leader": self._name, "since": self._clock.now().wall.isoformat(timespec="seconds")})
             if self._shared.create(f"{FOLDER}/{term}", note + b"\n"):
-                self.term = term
+                self.term, self._note = term, note + b"\n"
                 self._tidy()
                 return term
 
     def lost_to(self) -> int | None:
-        """Return the higher term that ended this leadership, None while it holds."""
+        """Return the term that ended this leadership, None while it holds.
+
+        A higher one is another leader's, and so is our own once its file is not ours: somebody deleted that, and a
+        second daemon took the same term.
+        """
         highest = max(self._terms(), default=0)
-        return highest if highest > self.term else None
+        if highest > self.term:
+            return highest
+        return None if self._is_ours() else self.term
+
+    def _is_ours(self) -> bool:
+        path = f"{FOLDER}/{self.term}"
+        found = self._shared.read(path, limit=1024)
+        return self._shared.create(path, self._note) if found is None else found == self._note
 
     def _terms(self) -> list[int]:
         return [int(name) for name in self._shared.list(FOLDER) if name.isdecimal()]
