@@ -51,8 +51,11 @@ class Ground:
     @property
     def status(self) -> Files:
         """The directory for readers, made when it is not there: only who leads asks for it."""
-        self.paths.status.mkdir(parents=True, exist_ok=True)
-        return DiskFiles(self.paths.status)
+        status, shared = self.paths.status, self.paths.shared
+        if status.is_relative_to(shared):
+            return DiskFiles(status, inside=shared)
+        status.mkdir(parents=True, exist_ok=True)
+        return DiskFiles(status)
 
 
 def ground(settings: Settings) -> Ground:

@@ -24,8 +24,9 @@ SWEPT_LIMIT = 20_000
 class DiskFiles:
     """Files below a root that exists. Whoever can write there can spoil files, but not lead us elsewhere."""
 
-    def __init__(self, root: Path, *, folder_mode: int = 0o755) -> None:
-        self._tree = Tree(root)
+    def __init__(self, root: Path, *, inside: Path | None = None, folder_mode: int = 0o755) -> None:
+        """Take a root as it is, or make it `inside` a folder where others write, never through a link of theirs."""
+        self._tree = Tree(root, inside, folder_mode)
         self._folder_mode = folder_mode
         self._count = itertools.count()
         self._swept: set[tuple[str, ...]] = set()

@@ -60,10 +60,14 @@ def path_parts(path: str) -> tuple[str, ...]:
 class Tree:
     """A root folder that must stay the same one: when its share is unmounted, that is an error, never emptiness."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, inside: Path | None = None, make_mode: int = 0o755) -> None:
+        """Follow links on the way to `root`, but none below `inside`, where others write; make it there."""
         self.root = root
+        self._begin, self._way = inside or root, root.relative_to(inside).parts if inside else ()
         with self.explained(""):
-            seen = root.stat()
+            fd = self._open(make_mode if inside else None)
+            seen = os.fstat(fd)
+            os.close(fd)
         self._identity = (seen.st_dev, seen.st_ino)
         self._devices: dict[str, int] = {}
 
@@ -79,7 +83,7 @@ class Tree:
         """Open the root, and make sure that it is the folder it was at the start."""
         fd = -1
         with self.explained(""):
-            fd = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
+            fd = self._open(None)
             seen = os.fstat(fd)
         if (seen.st_dev, seen.st_ino) != self._identity:
             os.close(fd)
@@ -130,6 +134,18 @@ class Tree:
             if error.errno != errno.ESTALE:
                 raise
             return look()
+
+    def _open(self, make_mode: int | None) -> int:
+        fd = os.open(self._begin, _FOLDER & ~os.O_NOFOLLOW)
+        for name in self._way:
+            try:
+                below = self._step(fd, name, make_mode)
+            finally:
+                os.close(fd)
+            if below is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            fd = below
+        return fd
 
     def _step(self, fd: int, name: str, make_mode: int | None) -> int | None:
         try:

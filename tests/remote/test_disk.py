@@ -131,6 +131,25 @@ def test_swapping_a_folder_for_a_link_never_lets_us_out(root: Path, outside: Pat
     assert [path.name for path in outside.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("way", ["status", "a/status"])
+def test_a_root_inside_a_folder_of_others_is_made_and_never_reached_by_a_link(
+    root: Path, outside: Path, way: str
+) -> None:
+    first = way.partition("/")[0]
+    (root / first).symlink_to(outside)
+    with pytest.raises(FilesError, match="a link or a file stands where a folder belongs"):
+        DiskFiles(root / way, inside=root)
+    (root / first).unlink()
+    files = DiskFiles(root / way, inside=root)
+    files.write("x", b"1")
+    assert (root / way / "x").read_bytes() == b"1"
+    (root / first).rename(root / "kept")
+    (root / first).symlink_to(root / "kept")
+    with pytest.raises(FilesError, match="a link or a file stands where a folder belongs"):
+        files.write("x", b"2")
+    assert [path.name for path in outside.iterdir()] == ["file"]
+
+
 def test_a_missing_root_is_an_error_not_absence(tmp_path: Path) -> None:
     with pytest.raises(FilesError, match="mount the share"):
         DiskFiles(tmp_path / "share")
