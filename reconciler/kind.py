@@ -29,6 +29,9 @@ class Signer(Protocol):
     def sign(self, payload: bytes) -> str:
         """Return the armoured signature of a payload."""
 
+    def allowed_signers(self) -> str:
+        """Return the text by which others verify."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

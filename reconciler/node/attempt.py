@@ -36,7 +36,7 @@ class Task:
     grace_seconds: int
     limit_seconds: int | None
     head_file: Path
-    allowed_signers: Path
+    allowed_signers: str
     signer: str
     checkpoints: Path | None = None
 
@@ -80,7 +80,7 @@ def read_task(folder: Path) -> Task:
             fields.integer("attemptLimitSeconds", 1, 1 << 53) if "attemptLimitSeconds" in fields else None
         ),
         head_file=Path(fields.path("headFile")),
-        allowed_signers=Path(fields.path("allowedSigners")),
+        allowed_signers=fields.text("allowedSigners"),
         signer=fields.name("signer"),
         checkpoints=Path(fields.path("checkpoints")) if "checkpoints" in fields else None,
     )

@@ -29,7 +29,7 @@ class HeadFile:
     gcs_port: int
 
 
-def read_head(path: Path, allowed_signers: Path, signer: str, cluster: str, at_least: int) -> HeadFile | None:
+def read_head(path: Path, allowed_signers: str, signer: str, cluster: str, at_least: int) -> HeadFile | None:
     """Return the head in force, None when no file is there.
 
     Links, pipes, long files, files that others can write, bad signatures, other clusters and epochs below
@@ -70,11 +70,12 @@ def _read_payload(payload: bytes) -> HeadFile:
     return head
 
 
-def _verify(payload: bytes, signature: bytes, allowed_signers: Path, signer: str) -> None:
+def _verify(payload: bytes, signature: bytes, allowed_signers: str, signer: str) -> None:
     with tempfile.TemporaryDirectory(prefix="rayops-") as folder:
-        file = Path(folder) / "signature"
+        file, signers = Path(folder) / "signature", Path(folder) / "allowed_signers"
         file.write_bytes(signature)
-        options = ["-f", str(allowed_signers), "-I", signer, "-n", NAMESPACE, "-s", str(file)]
+        signers.write_text(allowed_signers, encoding="utf-8")
+        options = ["-f", str(signers), "-I", signer, "-n", NAMESPACE, "-s", str(file)]
         try:
             done = subprocess.run(
                 ["ssh-keygen", "-Y", "verify", *options],

@@ -180,11 +180,11 @@ class Runners:
 
     def _newer_head(self, run: Run) -> bool:
         """Say whether a signed head file is newer (test_an_unsigned_newer_head_ends_nothing)."""
-        files = [self._shared.read_elsewhere(run.task[key].removeprefix(f"{ROOT}/")) for key in _HEAD_FILES]
-        if files[0] is None or files[1] is None:
+        file = self._shared.read_elsewhere(run.task["headFile"].removeprefix(f"{ROOT}/"))
+        if file is None:
             return False
-        head = json.loads(files[0])
-        if not verify(head["payload"].encode(), head["signature"], files[1].decode()):
+        head = json.loads(file)
+        if not verify(head["payload"].encode(), head["signature"], run.task["allowedSigners"]):
             return False
         epoch: int = json.loads(head["payload"])["epoch"]
         return epoch > int(run.task["epoch"])
@@ -194,6 +194,3 @@ class Runners:
         self._shared.write_elsewhere(path, json.dumps(document).encode(), hidden=self.lag > 0)
         if self.lag > 0:
             self.ray.after(self.lag, self._shared.reveal)
-
-
-_HEAD_FILES = ("headFile", "allowedSigners")

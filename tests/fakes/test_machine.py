@@ -24,7 +24,6 @@ class Lab:
         self.machines = Machines(self.shared)
         self.machines.add(HEAD)
         self.machines.add(WORKER)
-        self.shared.write(".rayops/allowed_signers", FakeSigner().allowed_signers().encode())
 
     def ask(self, machine: Machine, verb: str, args: dict[str, Any], term: int = 1) -> dict[str, Any]:
         request = {"protocol": 1, "verb": verb, "site": "s1", "term": term, "nodeDir": "~/.rayops", "args": args}
@@ -51,7 +50,7 @@ class Lab:
             "graceSeconds": 10,
             "attemptLimitSeconds": limit,
             "headFile": "/shared/.rayops/clusters/main/head.json",
-            "allowedSigners": "/shared/.rayops/allowed_signers",
+            "allowedSigners": FakeSigner().allowed_signers(),
         }
         self.shared.write(f"{FOLDER}/config/attempt.json", json.dumps(task).encode())
         entrypoint = f"exec python3 -I /shared/node.pyz run /shared/{FOLDER}"

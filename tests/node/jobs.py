@@ -24,6 +24,7 @@ class Job:
     def write(self, argv: list[str], **change: Any) -> None:
         """Describe the attempt."""
         (self.folder / "config").mkdir(parents=True, exist_ok=True)
+        signers = self.folder.parent / "allowed_signers"
         document = {
             "protocol": 1,
             "submissionId": self.folder.name,
@@ -35,7 +36,7 @@ class Job:
             "graceSeconds": 5,
             "attemptLimitSeconds": None,
             "headFile": str(self.folder.parent / "head.json"),
-            "allowedSigners": str(self.folder.parent / "allowed_signers"),
+            "allowedSigners": signers.read_text() if signers.exists() else "",
             "signer": "rayops",
         }
         (self.folder / "config" / "attempt.json").write_text(json.dumps({**document, **change}))

@@ -19,7 +19,7 @@ def key(tmp_path: Path) -> HeadKey:
 
 
 def read(key: HeadKey, at_least: int = 1) -> HeadFile | None:
-    return read_head(key.head_file, key.allowed_signers, "rayops", "main", at_least)
+    return read_head(key.head_file, key.allowed_signers.read_text(), "rayops", "main", at_least)
 
 
 def test_a_signed_head_file_is_believed(key: HeadKey) -> None:

@@ -28,6 +28,7 @@ from reconciler.record.ledger import LedgerStore
 from reconciler.record.rebuild import Rebuilt, rebuild
 from reconciler.remote.files import FilesError
 from tests.fakes.files import FakeFiles
+from tests.fakes.signer import FakeSigner
 from tests.record.clock import START, HandClock
 
 NOW = HandClock().now()
@@ -99,7 +100,8 @@ class _Site:
         attempt = Attempt(number, name, spec_digest(job), "main", epoch, nodes, Machine("h", "u"), NOW)
         world = World(_desired(plain), Observed(), Ledger(Meta("s1")), NOW)
         effect = submission(job, attempt, HeadAddress("main", "h", 1, 2, 3), world, None)
-        doors = SimpleNamespace(shared=self.shared, site=SimpleNamespace(shared_root="/shared", program="/p.pyz"))
+        site = SimpleNamespace(shared_root="/shared", program="/p.pyz")
+        doors = SimpleNamespace(shared=self.shared, site=site, signer=FakeSigner())
         _write_directory(cast(Doors, doors), effect, f"jobs/{name}", "exec x")
         return name
 

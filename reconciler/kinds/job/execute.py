@@ -5,7 +5,7 @@ import shlex
 from reconciler.kind import Doors
 from reconciler.model.effect import BurnClaim, DeleteRayRecord, StopAttempt, SubmitAttempt, SweepAttempt
 from reconciler.model.json import canonical
-from reconciler.model.layout import ALLOWED_SIGNERS, SIGNER, head_file, job_dir
+from reconciler.model.layout import SIGNER, head_file, job_dir
 from reconciler.model.outcome import Done, Outcome
 from reconciler.model.ray import Submission
 from reconciler.model.views import NODE_LABEL
@@ -66,7 +66,8 @@ def _write_directory(doors: Doors, effect: SubmitAttempt, folder: str, entrypoin
         "graceSeconds": int(effect.grace.total_seconds()),
         "attemptLimitSeconds": int(effect.limit.total_seconds()) if effect.limit is not None else None,
         "headFile": f"{root}/{head_file(effect.head.cluster)}",
-        "allowedSigners": f"{root}/{ALLOWED_SIGNERS}",
+        # The key itself: a file on the share could be replaced while the attempt runs, together with the head file.
+        "allowedSigners": doors.signer.allowed_signers(),
         "signer": SIGNER,
     }
     files = {
