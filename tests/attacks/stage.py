@@ -1,5 +1,6 @@
 """A site under attack: the real daemon on a repository that takes any object, and all that it tells anybody."""
 
+import ctypes
 import json
 import os
 import signal
@@ -25,6 +26,9 @@ QUESTIONS = (
     ("plan",),
 )
 
+# linux/fcntl.h and linux/fs.h; Python has no name for them.
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
 Entry = tuple[str, str, bytes]  # mode, id and name of a tree's entry
 
 
@@ -44,6 +48,20 @@ BASE = {
     "users/alice.yaml": document("User", "alice", "{}"),
     "teams/a/team.yaml": document("Team", "a", "{members: [alice]}"),
     "teams/b/team.yaml": document("Team", "b", "{members: [alice]}"),
+}
+
+# A cluster that nobody starts, and its only machine: jobs wait.
+MACHINES = {
+    "cluster.yaml": document(
+        "Cluster",
+        "main",
+        "{suspend: true, ray: {version: 2.60.0}, head: {candidates: [{name: h, host: 127.0.0.1, user: x}]}}",
+    ),
+    "pool.yaml": document(
+        "NodePool",
+        "gpu",
+        "{cluster: main, join: ssh, perNode: {cpus: 1}, nodes: [{name: n, host: 127.0.0.1, user: x}]}",
+    ),
 }
 
 
@@ -160,6 +178,12 @@ def trap(folder: Path) -> tuple[Path, Path]:
     program.write_text(f'#!/bin/sh\ntouch "{trace}"\nexec cat\n')
     program.chmod(0o755)
     return program, trace
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two files in one step, so that both names are there at each moment."""
+    done = ctypes.CDLL(None).renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    assert done == 0
 
 
 def _bytes(content: str | bytes) -> bytes:

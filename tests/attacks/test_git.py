@@ -1,6 +1,5 @@
 """Attacks on git itself, by settings and by hostile repositories, on the daemon and the command line."""
 
-import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -11,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.source.limits import Limits
-from tests.attacks.stage import BASE, Stage, document, stage, trap
+from tests.attacks.stage import BASE, Stage, document, exchange, stage, trap
 from tests.e2e.installation import Installation, Json, installation
 
-# linux/fcntl.h and linux/fs.h; Python has no name for them.
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
 # The login that owns the shared repository in place of the daemon's.
 TENANT = 1
 
@@ -119,12 +116,6 @@ def test_a_hostile_repository_runs_nothing_here(site: Stage, tmp_path: Path) -> 
     )
     assert not trace.exists()
     assert site.errors() == {}, "none of it stands where a document belongs"
-
-
-def exchange(one: Path, other: Path) -> None:
-    """Swap two files in one step, so that both names are there at each moment."""
-    done = ctypes.CDLL(None).renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
-    assert done == 0
 
 
 @contextmanager
