@@ -194,7 +194,9 @@ class Loader:
         if len(self._parsed) > 2 * len(self._good) + READ_AT_ONCE:
             self._parsed = {good.content_id: good.parsed for good in self._good.values()}
         objects = known.next({who: self._objects.get(who) for who in touched})
-        self._desired = Desired(revision, objects, self._errors(), self._checks.update(objects, touched), unsettled)
+        problems = self._checks.update(objects, touched)
+        lingering = frozenset(self._lingering - self._claims.keys())
+        self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
         return self._desired
 
     def _accept(self, who: ObjectId, unsettled: frozenset[str]) -> None:

@@ -87,16 +87,22 @@ def _released(world: World, identity: ObjectId) -> bool:
 
 
 def _leaving(world: World) -> list[str]:
-    """Return what left the repo and is not released; an object that a broken file may describe has not left."""
-    return [
-        key
-        for key in departed(world)
-        if not world.ledger.known[key].released and object_id(key).team not in world.desired.unsettled
-    ]
+    """Return what left the repo and is not released, what a broken file may still describe included.
+
+    It goes only once that file is mended. Weighed only then, a mass could pass in two light waves.
+    """
+    known = world.ledger.known
+    lingering = [key for key in map(known_key, world.desired.lingering) if key in known]
+    return sorted([*lingering, *(key for key in departed(world) if not known[key].released)])
+
+
+def _perhaps_elsewhere(world: World, identity: ObjectId) -> bool:
+    """Say whether a broken file may describe an object that left."""
+    return identity in world.desired.lingering or identity.team in world.desired.unsettled
 
 
 def _release(world: World) -> Iterator[Note]:
-    keys = _leaving(world)
+    keys = [key for key in _leaving(world) if not _perhaps_elsewhere(world, object_id(key))]
     if keys:
         changes = tuple(Change(Table.KNOWN, k, replace(world.ledger.known[k], released=True)) for k in keys)
         because = Because(Reason.REMOVED, f"{len(keys)} objects left the repo", (("objects", len(keys)),))
@@ -107,12 +113,18 @@ def _removals(world: World, brakes: Brakes) -> _Load:
     leaving = _leaving(world)
     known = len(world.ledger.known)
     allowed = max(brakes.max_removals, known * brakes.max_removal_percent // 100)
-    if not any(object_id(key) in world.desired.objects for key in world.ledger.known):
+    targets = tuple(object_id(key) for key in leaving)
+    if not any(_described(world, object_id(key)) for key in world.ledger.known):
         # An empty repo is never taken at its word, nor the last step to one.
         allowed = 0
     text = f"{len(leaving)} of {known} objects left the repo and at most {allowed} go without approval"
-    targets = tuple(object_id(key) for key in leaving)
+    if hidden := sum(_perhaps_elsewhere(world, target) for target in targets):
+        text = f"{text}; {hidden} of them perhaps into a broken file"
     return _Load("removals", tuple(leaving), targets, Weight.REMOVES, allowed, text)
+
+
+def _described(world: World, identity: ObjectId) -> bool:
+    return identity in world.desired.objects and identity not in world.desired.lingering
 
 
 def _stops(world: World, decisions: list[Decision], brakes: Brakes) -> _Load:
@@ -124,16 +136,19 @@ def _stops(world: World, decisions: list[Decision], brakes: Brakes) -> _Load:
 
 
 def _to_be_stopped(world: World) -> Iterator[ObjectId]:
-    """Return the running jobs that what the repo says now will stop, also those that cannot be looked at yet.
+    """Return the jobs that may run and that what the repo says now will stop.
 
-    Weighing only what can be done at once would let a large stop pass bit by bit.
+    Among them are those that cannot be looked at yet, and those that a broken file still keeps: weighing only what
+    can be done at once would let a large stop pass bit by bit.
     """
     for identity, _, attempt in live_attempts(world):
-        if attempt.running is None or attempt.stop is not None:
+        if attempt.stop is not None:
             continue
         loaded = world.desired.objects.get(identity)
-        if loaded is None:
-            wanted = _released(world, identity)
+        if identity in world.desired.lingering:
+            wanted = True
+        elif loaded is None:
+            wanted = _released(world, identity) or _perhaps_elsewhere(world, identity)
         else:
             edited = loaded.digest != attempt.digest and not loaded.document.spec.stop
             wanted = edited and frozen_because(world, identity) is None
