@@ -1,9 +1,10 @@
 """What people want: a repo that they edit, break, rewrite and mend, and what they thereby allow to be stopped."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from tests.fakes.source import FakeSource
 
@@ -247,4 +248,4 @@ class People:
 def _file(kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> bytes:
     # JSON is YAML, and needs no writer.
     document = {"apiVersion": "rayops/v1", "kind": kind, "metadata": metadata, "spec": spec}
-    return json.dumps(document, indent=1).encode() + b"\n"
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
