@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ MAX_MESSAGE = 2_000
 # A pool lists its nodes; 2,000 GPUs may be as many machines.
 MAX_ITEMS = 2_000
 MAX_DEPTH = 8
+MAX_NAME = 200
 
 HIDDEN = "***"
 
@@ -107,6 +109,8 @@ def plain(value: object, redaction: Redaction, depth: int = 0) -> Any:
 
     A list that was cut is followed by the number of what is missing: `<key>Omitted`.
     """
+    if type(value) is str and depth <= MAX_DEPTH:  # nearly all there is
+        return without_controls(redaction.hide(value))
     if isinstance(value, datetime):
         return written(value)
     # JSON readers, ours too, stop at 64 bits.
@@ -114,7 +118,7 @@ def plain(value: object, redaction: Redaction, depth: int = 0) -> Any:
         return value
     if depth > MAX_DEPTH:
         return "…"
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return _mapping(value, redaction, depth)
     if isinstance(value, list | tuple):
         return [plain(item, redaction, depth + 1) for item in value[:MAX_ITEMS]]
@@ -125,14 +129,22 @@ def plain(value: object, redaction: Redaction, depth: int = 0) -> Any:
 def _mapping(value: Mapping[Any, object], redaction: Redaction, depth: int) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for key in sorted(value, key=str)[:MAX_ITEMS]:
-        name = one_line(redaction.hide(str(key)), 200)
-        shown[name] = plain(value[key], redaction, depth + 1)
-        item = value[key]
+        item, name = value[key], _name(redaction.hide(str(key)))
+        shown[name] = plain(item, redaction, depth + 1)
         if isinstance(item, list | tuple) and len(item) > MAX_ITEMS:
             shown[f"{name}Omitted"] = len(item) - MAX_ITEMS
     return shown
 
 
+def _name(text: str) -> str:
+    """Return a key as it may be shown: most are ours, and words as plain as can be."""
+    if text.isidentifier() and text.isascii() and len(text) <= MAX_NAME:
+        return text
+    return one_line(text, MAX_NAME)
+
+
+# A document names the same few moments again and again, and so does every later version of it.
+@lru_cache(maxsize=4096)
 def written(moment: datetime) -> str:
     """Return a time as status files write it: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
