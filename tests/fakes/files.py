@@ -53,6 +53,8 @@ class FakeFiles:
         self._tick = 0
         self.mounted = True
         self.steps = 0
+        # Those of the steps that change the disk: dying in another one is dying before the next of these.
+        self.changes: list[int] = []
         self.die_at: int | None = None
 
     def fail(self, number: int, *, step: str = "", path: str = "", times: int = 1) -> None:
@@ -254,6 +256,8 @@ class FakeFiles:
     def _step(self, step: str, path: str, folder: _Folder | None) -> None:
         """Count a step; die or fail here if that was asked for. A failed write leaves no temporary file."""
         self.steps += 1
+        if step != "look":
+            self.changes.append(self.steps)
         if self.die_at is not None and self.steps >= self.die_at:
             raise Crash(step)
         if not self.mounted:

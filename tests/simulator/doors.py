@@ -23,9 +23,14 @@ Told = Callable[[str, str], None]
 
 @dataclass
 class Fate:
-    """When the daemon dies at a door, and what is late. `points` counts the moments passed so far."""
+    """When the daemon dies at a door, and what is late.
+
+    `points` counts the moments passed so far. `inside` are those in which an effect was on its way: the one before
+    it is that in which nothing was sent yet, the one after it that in which all was done and nobody had heard.
+    """
 
     points: int = 0
+    inside: list[int] = field(default_factory=list)
     die_at: int | None = None
     late: float = 0.0
     cut: set[str] = field(default_factory=set)
@@ -37,6 +42,16 @@ class Fate:
         if self.die_at is not None and self.points >= self.die_at:
             self.die_at = None
             raise Crash("at a door")
+
+    def send(self, arrive_in: Callable[[float], object]) -> None:
+        """Pass the moment in which a request is on its way; if the daemon dies in it, the request still arrives."""
+        self.inside.append(self.points + 1)
+        try:
+            self.point()
+        except Crash:
+            # Before the next life begins, while it learns what there is, or long after.
+            arrive_in((0.5, 3.0, 45.0)[self.points % 3])
+            raise
 
     def arrives(self, act: Callable[[], object]) -> Callable[[], None]:
         """Count a late request as under way until it does what it asks for."""
@@ -68,15 +83,25 @@ class MortalGate:
         """Carry a request, unless the daemon dies first."""
         self._fate.point()
         self._told(str(request["verb"]), _object_of(request["args"]))
-        if request["verb"] != "probe" and (late := self._fate.take_late()):
-            self._later(late, self._fate.arrives(lambda: self._answer(machine, request)))
-            return Unknown("no answer within the time limit")
+        if not _only_looks(request):
+
+            def arrive_in(seconds: float) -> None:
+                self._later(seconds, self._fate.arrives(lambda: self._answer(machine, request)))
+
+            if late := self._fate.take_late():
+                arrive_in(late)
+                return Unknown("no answer within the time limit")
+            self._fate.send(arrive_in)
         outcome = self._gate.call(machine, request, timeout)
         self._fate.point()
         return outcome
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _only_looks(request: JsonObject) -> bool:
+    return request["verb"] == "probe" or (request["verb"] == "sweep" and not request["args"]["kill"])
 
 
 def _object_of(args: JsonObject) -> str:
@@ -129,9 +154,14 @@ class MortalRay:
         self._told(verb, about)
         if head.host in self._fate.cut:
             return NotDone(FailureKind.TRANSIENT, "no route to host")
+
+        def arrive_in(seconds: float) -> None:
+            self._later(seconds, self._fate.arrives(act))
+
         if late := self._fate.take_late():
-            self._later(late, self._fate.arrives(act))
+            arrive_in(late)
             return Unknown("no answer within the time limit")
+        self._fate.send(arrive_in)
         outcome = act()
         self._fate.point()
         return outcome

@@ -61,10 +61,14 @@ class World:
         self.daemon: Daemon | None = None
         self.former: Daemon | None = None
         self.power_fails = False
+        # What is to happen as soon as the daemon has died.
+        self.after_death: Callable[[World], None] | None = None
         self.backup: dict[str, Any] | None = None
         self.newest: dict[str, Any] | None = None
         self.lives = 0
         self.passes = 0
+        # How many of them it took to settle once there were no faults any more.
+        self.calm = 0
         self.log: list[str] = []
         self._furnish()
 
@@ -191,14 +195,16 @@ class World:
         self.say(f"the daemon dies ({where}{', power fails' if self.power_fails else ''})")
         self.daemon = None
         self.fate.die_at = None
-        for files in (self.state, self.status):
-            if self.power_fails:
-                files.crash()
         for files in (self.state, self.status, self.shared):
             files.die_at = None
+            if self.power_fails:
+                files.crash()
         if self.power_fails:
             self.clock.reboot()
         self.power_fails = False
+        then, self.after_death = self.after_death, None
+        if then is not None:
+            then(self)
 
     def bring_back_ledger(self) -> None:
         """Put the newest state directory back, after it was lost or replaced by a backup."""
@@ -230,7 +236,7 @@ class World:
             files.mend()
             files.reveal()
             files.die_at = None
-        self.fate.die_at, self.fate.late = None, 0.0
+        self.fate.die_at, self.fate.late, self.after_death = None, 0.0, None
         self.fate.cut.clear()
         self.fake_ray._faults.clear()
         self.machines.runners.lag = 0.0
@@ -249,7 +255,7 @@ class World:
         """I25, I28, I30: without faults, everything becomes as people want it, and then nothing is done at all."""
         self.mend()
         for number in range(CALM_PASSES):
-            report = self.step()
+            report, self.calm = self.step(), number + 1
             open_ends = list(self.oracle.unfinished())
             quiet = report is not None and report.plan.empty and not report.finished
             if quiet and not open_ends and self.daemon is not None and not self.daemon.hands.busy:
