@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Test files run side by side: those on real parts mostly wait.
 WORKERS ?= 2
+WORLDS := $(VENV)/worlds.txt
 
-.PHONY: help demo test test-fast lint types contracts bench lock clean
+.PHONY: help demo test parts worlds test-fast lint types contracts bench lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -19,15 +20,22 @@ $(READY): deploy/requirements-dev.lock deploy/setup.sh
 demo: $(READY) ## a real head, two nodes and one job, from a commit to its result
 	@$(BIN)/python deploy/demo/demo.py
 
-test: $(READY) ## everything: lint, types, contracts, and all tests on real parts
+test: $(READY) ## everything: lint, types, contracts, all tests on real parts, and the simulated worlds
 	@deploy/setup.sh --system
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory -j2 parts worlds; ended=$$?; cat $(WORLDS); exit $$ended
+
+parts: $(READY) ## all tests
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile || { \
 	  echo "once more, only what failed: real parts on a busy machine are not always in time"; \
 	  $(BIN)/pytest --last-failed --last-failed-no-failures none; }
+
+worlds: $(READY) ## 2,000 simulated worlds, and a daemon that dies in most moments of a story
+	@# Real parts mostly wait: what they leave of the processor is enough.
+	@nice -n 19 $(BIN)/python -m tests.simulator --crashes most > $(WORLDS) 2>&1
 
 test-fast: $(READY) ## the tests that need no sshd and no Ray
 	@$(BIN)/pytest -m 'not real'

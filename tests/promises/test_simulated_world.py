@@ -1,14 +1,50 @@
-"""Whatever happens to the world of a seed, the promises hold, and in the end everything is as people want it."""
+"""Whatever happens to the world of a seed, the promises hold, and in the end everything is as people want it.
+
+Some worlds are played here; beside the tests `make test` plays 2,000 (`python -m tests.simulator`).
+"""
+
+import re
 
 import pytest
 
+from tests.simulator import __main__ as program
+from tests.simulator.oracle import Broken
 from tests.simulator.run import try_seed
+from tests.simulator.world import World
 
-# More of them: `python -m tests.simulator --seeds 20000`.
-SEEDS = 300
+SEEDS = 60
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_the_promises_hold_in_the_world_of_a_seed(seed: int) -> None:
     found = try_seed(seed)
     assert found is None, str(found)
+
+
+def test_a_find_is_told_with_its_seed_its_promise_and_the_shortest_story(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks_after_two_edits(world: World) -> None:
+        if sum(" event edit_job " in line for line in world.log) > 1:
+            raise Broken("I99", "two edits were too much")
+
+    monkeypatch.setattr(World, "settle", breaks_after_two_edits)
+    monkeypatch.setattr("sys.argv", ["simulator", "--seeds", "4", "--jobs", "1"])
+    assert program.main() == 1
+    told = capsys.readouterr().out
+    assert re.search(r"^seed (\d) breaks I99: two edits were too much$", told, re.MULTILINE)
+    story = told.partition("the shortest story:\n")[2]
+    assert [event.split("'")[1] for event in story.splitlines() if "Event(" in event] == ["edit_job"] * 2
+    assert re.search(r"^4 worlds played in \d+ s, [1-4] of them broke a promise", told, re.MULTILINE)
+
+
+def test_a_story_that_does_not_end_is_a_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plays_for_ever(*_: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr(program, "STORY_SECONDS", 0.1)
+    monkeypatch.setattr(World, "settle", plays_for_ever)
+    found = program._play(0).found
+    assert found is not None
+    assert found.what.startswith("the story has not ended")
