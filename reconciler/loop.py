@@ -153,7 +153,8 @@ class Loop:
             self._stages.passing(f"settle:{each.action.verb}")
             self._stages.collector.settled(each.action.pace)
         waiting.extend(ended)
-        if not waiting:
+        # In a pause another daemon may have taken over, and then the ledger is its own.
+        if not waiting or not self._stages.leadership.holds():
             return ()
         rules = {effect: rule for kind in self._stages.kinds for effect, rule in kind.settle.items()}
         settling = Settling(rules, self._digests(), now, self._stages.tuning)
@@ -272,9 +273,9 @@ class Loop:
             world = replace(world, ledger=self._ledger)
         unchanged = plan is memory.plan and not finished and not trouble
         memory.world, memory.plan = world, plan
+        self._stages.passing("status")
         # What people read is the leader's to write: ours would be old, and the leader would not notice.
-        if not unchanged and not memory.overtaken:
-            self._stages.passing("status")
+        if not unchanged and not memory.overtaken and self._stages.leadership.holds():
             self._stages.recorder.record(world, plan, finished, memory.problem, trouble)
         return report
 

@@ -51,6 +51,7 @@ class Running:
 
     loop: Loop
     recorder: Recorder
+    leadership: Leadership
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,9 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
             loader=Loader(here.state),
             store=store,
             collector=Collector(through, clock, pool, PATIENCE, wakeups.wake, machines),
-            runner=Runner(through, effects, pool, wakeups.wake, machines=machines, passing=passing),
+            runner=Runner(
+                through, effects, pool, wakeups.wake, machines=machines, passing=passing, lost_to=leadership.lost_to
+            ),
             recorder=recorder,
             kinds=ALL,
             leadership=leadership,
@@ -127,7 +130,7 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
             tuning=settings.tuning,
             passing=passing,
         )
-        yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder)
+        yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder, leadership)
 
 
 def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") -> None:
@@ -176,7 +179,8 @@ def _watch(settings: Settings, wakeups: Wakeups) -> Watch:
 
 def _beat(live: Running) -> None:
     world = live.loop.world
-    if not live.loop.overtaken:
+    # After a pause this timer is first: no pass has noticed yet that another daemon took over.
+    if not live.loop.overtaken and live.leadership.holds():
         live.recorder.beat(live.loop.passes, os.getpid(), world.desired.revision if world is not None else "")
 
 

@@ -30,7 +30,7 @@ class Runner:
     machines do has threads of its own, so that many of them that hang keep no job from being submitted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name, and by default nobody's concern
         self,
         doors: Doors,
         effects: Mapping[type[Effect], Do],
@@ -39,6 +39,7 @@ class Runner:
         *,
         machines: Executor | None = None,
         passing: Passing = go_on,
+        lost_to: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._doors = doors
         self._effects = effects
@@ -46,6 +47,7 @@ class Runner:
         self._machines = machines or pool
         self._wake = wake
         self._passing = passing
+        self._lost_to = lost_to
         self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._in_flight: dict[str, Action] = {}
 
@@ -77,7 +79,7 @@ class Runner:
     def _run(self, action: Action) -> None:
         self._passing(f"before:{action.verb}")
         try:
-            outcome: Outcome = self._effects[type(action.effect)](self._doors, action.effect)
+            outcome = self._carry_out(action)
         except FilesError as error:
             # Files are written before anything is sent, so that nothing has happened yet.
             outcome = NotDone(error.kind, error.message)
@@ -87,3 +89,9 @@ class Runner:
         self._passing(f"after:{action.verb}")
         self._finished.put(Finished(action, outcome))
         self._wake()
+
+    def _carry_out(self, action: Action) -> Outcome:
+        """Do it, unless another daemon took over while it waited: Ray takes orders from anybody with the token."""
+        if (term := self._lost_to()) is not None:
+            return NotDone(FailureKind.REFUSED, f"another daemon leads this site now (term {term})")
+        return self._effects[type(action.effect)](self._doors, action.effect)

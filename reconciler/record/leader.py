@@ -7,7 +7,7 @@ do no harm in the moment before it notices.
 
 from reconciler.clock import Clock
 from reconciler.model.json import canonical
-from reconciler.remote.files import Files
+from reconciler.remote.files import Files, FilesError
 
 FOLDER = ".rayops/leader"
 # Terms that stay on disk for people to read; older ones say nothing that the newest does not.
@@ -49,6 +49,13 @@ class Leadership:
         path = f"{FOLDER}/{self.term}"
         found = self._shared.read(path, limit=1024)
         return self._shared.create(path, self._note) if found is None else found == self._note
+
+    def holds(self) -> bool:
+        """Say whether nobody else is seen to lead; a directory that cannot be read proves nothing."""
+        try:
+            return self.lost_to() is None
+        except FilesError:
+            return True
 
     def _terms(self) -> list[int]:
         return [int(name) for name in self._shared.list(FOLDER) if name.isdecimal()]

@@ -71,6 +71,13 @@ class Recorder:
         return self._scribe.flush(seconds)
 
     def _tell(self, world: World, plan: Plan, told: Told, view: Overview) -> None:
+        self._tell_news(world, plan, told, view)
+        if self._scribe.take_strangers():
+            # Somebody else wrote there: what was told before counts no more.
+            self._told, self._shown = None, {}
+            self._tell_news(world, plan, told, view)
+
+    def _tell_news(self, world: World, plan: Plan, told: Told, view: Overview) -> None:
         touched = told.touched_since(self._told) if self._told is not None else None
         changed, gone, shown = [], set(), {}
         for kind in self._kinds:

@@ -47,6 +47,7 @@ class Scribe:
         self._idle = threading.Condition(self._lock)
         self._due = _Due()
         self._at_work = False
+        self._strangers = False
         self._broken: BaseException | None = None
         self._troubles: dict[str, str] = {}
 
@@ -80,6 +81,12 @@ class Scribe:
             due.beat = (number, pid, revision)
 
         self._add(add)
+
+    def take_strangers(self) -> bool:
+        """Say once whether somebody else wrote into the directory, so that all must be told anew."""
+        with self._lock:
+            came, self._strangers = self._strangers, False
+        return came
 
     def flush(self, seconds: float) -> bool:
         """Wait until all is written that was told so far; say whether it was."""
@@ -122,7 +129,10 @@ class Scribe:
         if due.view is not None:
             changed = [each for each in due.documents.values() if each is not None]
             gone = [path for path, each in due.documents.items() if each is None]
+            looks = self._status.looks
             self._complain("status", self._status.write(changed, gone, due.view, whole=due.whole))
+            with self._lock:
+                self._strangers = self._strangers or 0 < looks < self._status.looks
         if due.events:
             self._complain("history", self._history.append(due.events))
         if due.beat is not None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -25,12 +25,14 @@ from reconciler.record.document import (
 )
 from reconciler.record.plan_file import PlanFile
 from reconciler.record.text import Redaction, plain, written
-from reconciler.remote.files import Files, FilesError
+from reconciler.remote.files import Files, FilesError, FileStamp
 
 INDEX = "index.json"
 SUMMARY = "summary.json"
 HEARTBEAT = "heartbeat.json"
 PLAN = "plan.json"
+# Names the documents that are being written, until the index tells of them: what it says of them may be untrue.
+WRITING = "writing.json"
 QUEUES = "queue"
 
 _MAX_DOCUMENT = 16 << 20
@@ -58,6 +60,8 @@ class StatusWriter:
         self._clock = clock
         self._redaction = redaction or Redaction()
         self._loaded = False
+        # What our last write left of the files that come last; another daemon's would leave others.
+        self._left: tuple[FileStamp | None, ...] = ()
         self._rows: dict[str, _Row] = {}
         self._counts: Counter[tuple[str, str, str]] = Counter()
         self._waiting: dict[str, ObjectStatus | None] = {}
@@ -72,8 +76,12 @@ class StatusWriter:
         self._index_due = True
         self._whole_due = False
         self._plan = PlanFile(self._redaction)
+        # Documents that the index on the disk may be wrong about; WRITING names them there.
+        self._doubt: set[str] = set()
         self.written = 0
         """How many files were written so far, heartbeats left out."""
+        self.looks = 0
+        """How often the directory was looked through: after each all objects are to be told again."""
 
     def paths(self) -> frozenset[str]:
         """Return the documents that are there, also those of objects that are gone; raises FilesError."""
@@ -95,6 +103,7 @@ class StatusWriter:
             if self._whole_due:
                 self._waiting.update(dict.fromkeys(self._present - self._waiting.keys()))
                 self._whole_due = False
+            self._left = ()
             self._write_documents(view)
             if view.plan is not None:
                 self._write_changed(PLAN, self._plan.encoded(view.plan))
@@ -106,6 +115,10 @@ class StatusWriter:
                     self._order = sorted(self._rows, key=lambda path: self._rows[path].key)
                 self._write_changed(INDEX, index_bytes(self._rows[path].encoded for path in self._order))
                 self._index_due = False
+            if self._doubt and not any(self._rows[path].content == "" for path in self._doubt & self._rows.keys()):
+                self._files.remove(WRITING)
+                self._doubt.clear()
+            self._left = self._stamps()
         except FilesError as error:
             return error.message
         return None
@@ -126,20 +139,45 @@ class StatusWriter:
         return None
 
     def _load(self) -> None:
-        """Learn once what the directory holds: one list per folder and one index, not 10,000 documents."""
-        if self._loaded:
+        """Learn once what the directory holds: one list per folder and one index, not 10,000 documents.
+
+        If others wrote there, the index is not believed, and 10,000 documents are compared after all.
+        """
+        # A daemon that was overtaken in the midst of writing ends its sentence when it wakes up.
+        if self._loaded and not (self._left and self._stamps() != self._left):
             return
+        self._loaded = False
         present = set(self._documents_on_disk())
         data = self._files.read(INDEX, limit=_MAX_INDEX)
         self._disk = {INDEX: _digest(data)} if data is not None else {}
         self._summary = _table(self._files.read(SUMMARY, limit=_MAX_DOCUMENT))
         self._made = {f"{QUEUES}/{name}": "" for name in self._files.list(QUEUES)}
         self._present = present
+        self._doubt = set(present) if self._left else self._half_written(present)
+        self._left = ()
+        self._rows.clear()
+        self._order = None
+        self._counts.clear()
         for raw in _rows_of(data):
             row = _row(raw)
             if row is not None and raw["path"] in present:
                 self._put(raw["path"], row)
+        self._doubt_rows(self._doubt)
         self._loaded = True
+        self.looks += 1
+
+    def _half_written(self, present: set[str]) -> set[str]:
+        """Return the documents that somebody who died was writing: they are compared, whatever the index says."""
+        data = self._files.read(WRITING, limit=_MAX_INDEX)
+        if data is None:
+            return set()
+        try:
+            return {str(path) for path in orjson.loads(data)}
+        except (ValueError, TypeError):
+            return set(present)
+
+    def _stamps(self) -> tuple[FileStamp | None, ...]:
+        return tuple(self._files.stamp(path) for path in (SUMMARY, INDEX))
 
     def _documents_on_disk(self) -> Iterable[str]:
         top = self._files.list("")
@@ -167,6 +205,7 @@ class StatusWriter:
             if after is not before:
                 documents[path] = pretty(after)
             rows[path] = _encoded(index_row(after, path, content))
+        self._begin(documents)
         self._files.write_many(documents)
         self.written += len(documents)
         self._present |= documents.keys()
@@ -174,6 +213,18 @@ class StatusWriter:
         for path, row in rows.items():
             self._put(path, row)
         self._waiting.clear()
+
+    def _begin(self, documents: Iterable[str]) -> None:
+        """Believe nothing of these documents until they and the index are written: either may fail half-way."""
+        if documents := set(documents):
+            self._doubt |= documents
+            self._files.write(WRITING, orjson.dumps(sorted(self._doubt)) + b"\n")
+            self._doubt_rows(documents)
+
+    def _doubt_rows(self, paths: set[str]) -> None:
+        """Keep rows for readers, and compare with the documents before they are believed again."""
+        for path in paths & self._rows.keys():
+            self._rows[path] = replace(self._rows[path], content="")
 
     def _before(self, path: str) -> JsonDocument:
         if path not in self._present:

@@ -30,8 +30,8 @@ from tests.record.clock import HandClock
 class Site:
     """A status directory and its recorder."""
 
-    def __init__(self) -> None:
-        clock, self.files = HandClock(), FakeFiles()
+    def __init__(self, files: FakeFiles | None = None) -> None:
+        clock, self.files = HandClock(), files or FakeFiles()
         self.status = StatusWriter(self.files, clock, Redaction())
         self.recorder = Recorder(Scribe(self.status, History(self.files, clock, Redaction())), ALL, clock)
 
@@ -61,6 +61,20 @@ def test_pass_by_pass_is_the_same_as_the_last_world_alone(passes: list[World]) -
     for world in passes:
         site.record(world)
     assert site.says() == afresh(passes[-1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(), worlds(), worlds())
+def test_what_an_overtaken_daemon_still_writes_is_set_right_by_the_next_pass(
+    one: World, two: World, old: World
+) -> None:
+    leader = Site()
+    overtaken = Site(leader.files)
+    overtaken.record(one)
+    leader.record(two)
+    overtaken.record(old)
+    leader.record(two)
+    assert leader.says() == afresh(two)
 
 
 @settings(max_examples=40, deadline=None)

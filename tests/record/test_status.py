@@ -498,6 +498,66 @@ def test_after_any_crash_the_next_pass_brings_every_file_up_to_date(
         assert document["history"][-1]["state"] == status.state
 
 
+def _as_told(daemon: _Daemon) -> None:
+    """Tell what was true before, and check that documents and index say it."""
+    daemon.write(_job(), _cluster())
+    assert _read(daemon.files, "job/rl/ppo.json")["state"] == "Running"
+    assert _read(daemon.files, "cluster/main.json")["state"] == "Ready"
+    assert [row["state"] for row in _read(daemon.files, "index.json")["objects"]] == ["Ready", "Running"]
+
+
+@pytest.mark.parametrize("power_fails", [False, True], ids=["process dies", "power fails"])
+def test_what_was_true_for_a_moment_only_is_not_told_for_ever_after_a_death_in_it(*, power_fails: bool) -> None:
+    for step in range(1, 100):
+        daemon = _Daemon()
+        daemon.write(_job(), _cluster())
+        daemon.files.die_at = daemon.files.steps + step
+        died = True
+        with suppress(Crash):
+            daemon.write(_job(state="Failed"), _cluster(state="Silent"))
+            died = False
+        if power_fails:
+            daemon.files.crash()
+        daemon.files.die_at = None
+        daemon.restart()
+        _as_told(daemon)
+        if not died:
+            return
+    raise AssertionError("it died at every step that was tried")
+
+
+def test_readers_keep_the_rows_of_documents_that_nobody_can_vouch_for() -> None:
+    daemon = _Daemon()
+    daemon.write(_job(), _cluster())
+    for _ in range(2):
+        daemon.files.fail(errno.ENOSPC, step="write", path="index.json")
+        daemon.writer.write([_job(state="Failed")], [], VIEW)
+        daemon.files.mend()
+        daemon.restart()
+        # Without a ledger the daemon tells of no object.
+        daemon.write()
+        assert [row["name"] for row in _read(daemon.files, "index.json")["objects"]] == ["main", "ppo"]
+    daemon.restart()
+    _as_told(daemon)
+    assert daemon.files.list("") == ("cluster", "index.json", "job", "summary.json")
+
+
+@pytest.mark.parametrize("path", ["job", "cluster", "index.json", "summary.json", "writing.json"])
+@pytest.mark.parametrize("step", ["open", "write", "name", "flush folder"])
+@pytest.mark.parametrize("restarted", [False, True], ids=["same daemon", "after a restart"])
+def test_what_was_true_for_a_moment_only_is_not_told_for_ever_after_an_error(
+    path: str, step: str, *, restarted: bool
+) -> None:
+    daemon = _Daemon()
+    daemon.write(_job(), _cluster())
+    daemon.files.fail(errno.ENOSPC, step=step, path=path)
+    daemon.writer.write([_job(state="Failed"), _cluster(state="Silent")], [], VIEW)
+    daemon.files.mend()
+    if restarted:
+        daemon.restart()
+    _as_told(daemon)
+
+
 def test_a_real_disk_shows_the_same_tree(tmp_path: Path) -> None:
     fake, real = FakeFiles(), DiskFiles(tmp_path)
     for files in (fake, real):

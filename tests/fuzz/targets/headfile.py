@@ -11,7 +11,7 @@ from tests.fuzz.engine import Broken
 from tests.fuzz.target import Target
 
 # The private half of this key exists no more: what it signed are the first cases.
-SIGNERS = Path(__file__).parents[1] / "keys" / "allowed_signers"
+SIGNERS = (Path(__file__).parents[1] / "keys" / "allowed_signers").read_text()
 GENUINE = HeadFile("c0ffee", "main", 3, "session_1", "10.0.0.1", 6379)
 _TEXT_LIMIT = 400
 
