@@ -33,13 +33,16 @@ def _told_to_stop(case: Case) -> tuple[Decision, ...] | None:
     seen = result_of(case)
     if seen is None or seen.result is None or seen.result.outcome != "stopped" or case.attempt.stop is not None:
         return None
+    text = "its raylet or head ended and took it along"
     if not case.head_replaced:
         if case.seen is None or (case.ray is not None and not case.ray.status.ended):
             because = Because(Reason.OUTCOME_UNKNOWN, "its runner was told to stop; Ray has not said by whom")
             return case.hold(because)
         if case.ray is not None and case.ray.status is RayJobStatus.STOPPED:
             return None
-    return case.end(lost("its raylet or head ended and took it along", case.now))
+        if case.ray is None:
+            text = "Ray has no record of it any more, and its runner was told to stop"
+    return case.end(lost(text, case.now))
 
 
 def _result_is_there(case: Case) -> tuple[Decision, ...] | None:
