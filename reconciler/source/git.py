@@ -61,6 +61,8 @@ class GitSource:
         self._damaged = not self._mirror.exists()
         self._failed_rebuilds = 0
         self._passes_to_wait = 0
+        # What the last rebuild in vain said.
+        self._harm = ""
         self._tip: str | None = None
         self._listing: Listing | None = None
         self._snapshots: dict[str, Snapshot] = {}
@@ -147,7 +149,7 @@ class GitSource:
         """Build a new mirror beside the old one and change over only when it is whole."""
         if self._passes_to_wait > 0:
             self._passes_to_wait -= 1
-            return SourceProblem(SourceFault.CORRUPT, "the desired repository is damaged; rebuilding waits a while")
+            return SourceProblem(SourceFault.CORRUPT, f"{self._harm}; rebuilding waits a while")
         fresh = self._mirror_at("mirror.new")
         fresh.remove()
         try:
@@ -161,6 +163,7 @@ class GitSource:
         fresh.remove()
         if problem.fault in {SourceFault.CORRUPT, SourceFault.TOO_LARGE}:
             self._failed_rebuilds += 1
+            self._harm = problem.message
             self._passes_to_wait = min(2**self._failed_rebuilds, MOST_PASSES_BETWEEN_REBUILDS)
         return problem
 

@@ -445,7 +445,9 @@ def test_a_damaged_remote_is_held_and_not_fetched_over_and_over(
     damage(remote.folder)
     answers = [problem(source.latest(first)) for _ in range(8)]
     assert {answer.fault for answer in answers} == {SourceFault.CORRUPT}
-    assert len([answer for answer in answers if "waits" in answer.message]) == 6, "passes 1 and 4 tried"
+    waits = [answer.message for answer in answers if "waits" in answer.message]
+    assert len(waits) == 6, "passes 1 and 4 tried"
+    assert all("fetching the desired repository: " in message for message in waits), "and still say what is wrong"
     assert len(source.read(list(good.files.values()))) == 1
     pack.write_bytes(whole)
     for _ in range(64):
