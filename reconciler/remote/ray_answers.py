@@ -82,8 +82,10 @@ def submitted(reply: Reply, submission_id: str, values: Mapping[str, str]) -> Ou
     text = reply.body.decode("utf-8", "replace")
     if reply.status == 500 and f"submission_id {submission_id} already exists" in text:
         return Done({"existed": True})
-    # The head passes a refusal of its agent on as its own failure. The agent refuses before it keeps a record.
-    if reply.status == 400 or (reply.status == 500 and "Request failed with status code 400" in text):
+    # Ray refuses with a traceback, before it keeps a record; whoever else says 400 knows nothing of the job. The
+    # head passes a refusal of its agent on as its own failure.
+    refused = reply.status == 400 and "Traceback (most recent call last)" in text
+    if refused or (reply.status == 500 and "Request failed with status code 400" in text):
         return NotDone(FailureKind.INVALID, f"Ray refuses the job: {_last_words(text, values)}")
     if reply.status >= 500 and "No available agent to submit job" in text:
         return Unknown("the head's job agent does not answer; Ray takes no jobs now")

@@ -288,7 +288,7 @@ def test_the_submitted_form_is_ray_s() -> None:
 
 
 def test_a_refusal_is_quoted_as_one_clean_line_without_values() -> None:
-    text = "Traceback\n  File x\nTypeError: env_vars \x1b[31mhush-hush\x07 is wrong\n.\n"
+    text = "Traceback (most recent call last):\n  File x\nTypeError: env_vars \x1b[31mhush-hush\x07 is wrong\n.\n"
     job = Submission("a", "exec true", {"KEY": "hush-hush"}, {}, {})
     with stub_head(says("400 Bad Request", text.encode())) as stub, ray_client() as client:
         outcome = client.submit(stub.head(), job, LIMIT)
@@ -310,6 +310,14 @@ def test_a_refusal_is_quoted_as_one_clean_line_without_values() -> None:
 def test_a_submit_ends_as_the_answer_says(status: str, body: str, kind: type) -> None:
     with stub_head(says(status, body.encode())) as stub, ray_client() as client:
         assert isinstance(client.submit(stub.head(), JOB, LIMIT), kind)
+
+
+def test_only_ray_itself_can_refuse_a_job_for_good() -> None:
+    page = b"<html><h1>400 Bad Request</h1>The plain HTTP request was sent to HTTPS port</html>"
+    with stub_head(says("400 Bad Request", page)) as stub, ray_client() as client:
+        outcome = client.submit(stub.head(), JOB, LIMIT)
+    assert isinstance(outcome, NotDone)
+    assert outcome.kind is FailureKind.REFUSED, "tried again: no edit of the job mends what stands between"
 
 
 def test_what_is_gone_already_counts_as_deleted_and_needs_no_stop() -> None:
