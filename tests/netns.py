@@ -3,6 +3,7 @@
 Every process takes a random 10.x.y.0/24 and names that carry its pid, so that parallel runs do not meet.
 """
 
+import ctypes
 import os
 import random
 import shutil
@@ -14,11 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 SSHD = "/usr/sbin/sshd"
 LOGIN = "root"
+CLONE_NEWNET = 0x40000000  # sched.h
 # Starting sshd took 20 ms on a quiet machine; a busy one gets a lot more.
 START_LIMIT_SECONDS = 20.0
 LEFTOVER_AGE_SECONDS = 3600
@@ -65,8 +68,30 @@ class Host:
         self.others.append(child)
         return child
 
-    def start_sshd(self, *, port: int = 22, key: Path | None = None, options: Sequence[str] = ()) -> None:
-        """Start an sshd and wait until it speaks. Without `key` the host's own one is used."""
+    def listen(self, place: tuple[str, int]) -> socket.socket:
+        """Return a socket of ours that listens inside."""
+        listening: list[socket.socket] = []
+
+        def enter() -> None:
+            with Path(f"/run/netns/{self.name}").open("rb") as space:
+                assert ctypes.CDLL(None, use_errno=True).setns(space.fileno(), CLONE_NEWNET) == 0, (
+                    ctypes.get_errno()
+                )
+            listening.append(socket.create_server(place))
+
+        # The network of a thread is its own; it ends with it, and the socket stays where it was made.
+        thread = Thread(target=enter)
+        thread.start()
+        thread.join()
+        return listening[0]
+
+    def start_sshd(
+        self, *, port: int = 22, key: Path | None = None, options: Sequence[str] = (), before: str = ":"
+    ) -> None:
+        """Start an sshd and wait until it speaks. Without `key` the host's own one is used.
+
+        `before` is run first, in the mount namespace that only this sshd and what it starts will see.
+        """
         lines = [
             f"HostKey {key or self.folder / 'host_key'}",
             f"ListenAddress {self.address}:{port}",
@@ -84,7 +109,7 @@ class Host:
         config.write_text("\n".join([*options, *lines]) + "\n")
         # A login shell that reads a slow start file would be measured instead of ours. `ip netns exec` gives every
         # program a mount namespace of its own, so nobody else sees this.
-        quiet = 'mount --bind /dev/null "$HOME/.bashrc" 2>/dev/null; exec "$@"'
+        quiet = f'mount --bind /dev/null "$HOME/.bashrc" 2>/dev/null; {before}; exec "$@"'
         log = str(self.folder / "sshd.log")
         # sshd runs itself again per connection and therefore insists on an absolute path.
         self.sshd = self.popen("sh", "-c", quiet, "sh", SSHD, "-D", "-E", log, "-f", str(config))

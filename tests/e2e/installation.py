@@ -47,10 +47,14 @@ class Node:
 
 @dataclass
 class Installation:
-    """One site on this machine. `machines` is the settings section that says how machines are reached."""
+    """One site on this machine. `machines` is the settings section that says how machines are reached.
+
+    `more` are further settings by section; their values are TOML, and a value there replaces the usual one.
+    """
 
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rayops-e2e-")))
     machines: Mapping[str, str] = field(default_factory=lambda: {"transport": '"local"'})
+    more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     daemon: "subprocess.Popen[bytes] | None" = None
 
     def __post_init__(self) -> None:
@@ -62,13 +66,20 @@ class Installation:
         self.shared.mkdir()
         self.ports = free_ports(3)
         self._git_at(self.home, "init", "--quiet", "--initial-branch", "main", str(self.repo))
-        machines = {"python": f'"{sys.executable}"', "node_dir": f'"{self.home}/node"', **self.machines}
-        (self.home / "rayops.toml").write_text(
-            f'[source]\nurl = "{self.repo}"\npoll = "30s"\n\n'
-            f'[paths]\nstate = "{self.home}/state"\nshared = "{self.shared}"\n\n'
-            "[machines]\n" + "".join(f"{name} = {value}\n" for name, value in machines.items()) + "\n"
-            '[daemon]\nresync = "1s"\nheartbeat = "1s"\n\n'
-            '[tuning]\nvisibility = "1s"\nhead_silence = "15s"\nbackoff_base = "1s"\n'
+        (self.home / "rayops.toml").write_text(self._settings())
+
+    def _settings(self) -> str:
+        usual: dict[str, Mapping[str, str]] = {
+            "source": {"url": f'"{self.repo}"', "poll": '"30s"'},
+            "paths": {"state": f'"{self.home}/state"', "shared": f'"{self.shared}"'},
+            "machines": {"python": f'"{sys.executable}"', "node_dir": f'"{self.home}/node"', **self.machines},
+            "daemon": {"resync": '"1s"', "heartbeat": '"1s"'},
+            "tuning": {"visibility": '"1s"', "head_silence": '"15s"', "backoff_base": '"1s"'},
+        }
+        sections = {name: {**usual.get(name, {}), **self.more.get(name, {})} for name in {**usual, **self.more}}
+        return "".join(
+            f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()) + "\n"
+            for name, values in sections.items()
         )
 
     # What people do
@@ -243,9 +254,11 @@ class Installation:
 
 
 @contextmanager
-def installation(machines: Mapping[str, str] | None = None) -> Iterator[Installation]:
+def installation(
+    machines: Mapping[str, str] | None = None, more: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[Installation]:
     """Make an installation, and end and remove all of it afterwards."""
-    made = Installation(machines=machines) if machines is not None else Installation()
+    made = Installation(machines=machines or {"transport": '"local"'}, more=more or {})
     try:
         yield made
     finally:

@@ -48,7 +48,7 @@ class StubHead:
     def _converse(self, peer: socket.socket) -> None:
         with peer:
             try:
-                while request := _read_request(peer):
+                while request := read_request(peer):
                     self.requests.append(request)
                     behaviour = self.behaviours[min(len(self.requests), len(self.behaviours)) - 1]
                     behaviour(peer, self.over)
@@ -105,7 +105,8 @@ def hangs_up(peer: socket.socket, _over: Event) -> None:
     peer.shutdown(socket.SHUT_RDWR)
 
 
-def _read_request(peer: socket.socket) -> bytes:
+def read_request(peer: socket.socket) -> bytes:
+    """Return the next whole request, nothing once the peer has hung up."""
     peer.settimeout(10)
     request = b""
     while b"\r\n\r\n" not in request:
