@@ -68,6 +68,7 @@ class _Memory:
     plan: Plan | None = None
     # When that plan was made: passes that keep it do not make it younger.
     planned: Moment | None = None
+    told: tuple[SourceProblem | None, str] = (None, "")  # what people read of troubles
     unsettled: list[Finished] = field(default_factory=list)
     number: int = 0
     overtaken: bool = False
@@ -267,12 +268,11 @@ class Loop:
         memory = self._memory
         memory.number += 1
         wake = _earlier(plan.wake, self._stages.collector.wake_at)
-        revision = world.desired.revision if world is not None else ""
-        report = PassReport(memory.number, revision, plan, finished, wake, trouble)
+        report = PassReport(memory.number, plan.revision, plan, finished, wake, trouble)
         if world is not None:
             world = replace(world, ledger=self._ledger)
-        unchanged = plan is memory.plan and not finished and not trouble
-        memory.world, memory.plan = world, plan
+        unchanged = plan is memory.plan and not finished and not trouble and memory.told == (memory.problem, "")
+        memory.world, memory.plan, memory.told = world, plan, (memory.problem, trouble)
         self._stages.passing("status")
         # What people read is the leader's to write: ours would be old, and the leader would not notice.
         if not unchanged and not memory.overtaken and self._stages.leadership.holds():

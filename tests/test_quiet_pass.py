@@ -1,6 +1,8 @@
 """What a pass leaves undone: nothing new costs no parse, no write and no call, and one new file costs one."""
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -30,7 +32,7 @@ class Quiet:
     """A site with a head, drained nodes and a long history, of which everything was told."""
 
     def __init__(self) -> None:
-        self.clock, self.state, shared = FakeClock(), FakeFiles(), FakeFiles()
+        self.clock, self.state, self.status, shared = FakeClock(), FakeFiles(), FakeFiles(), FakeFiles()
         self.source, self.gate, ray = FakeSource(), FakeGate(lambda *_: None), RayWorld()
         tokens = Tokens(self.state)
         head = ray.start_head(HeadAddress("main", "127.0.0.1", 6379, 8265, 10001), token=tokens.of("main").reveal())
@@ -50,7 +52,7 @@ class Quiet:
             self.source,
             self.state,
             shared,
-            FakeFiles(),
+            self.status,
             self.gate,
             FakeRay(ray, self.clock, lambda cluster: tokens.of(cluster).reveal()),
             tokens,
@@ -105,6 +107,24 @@ def test_a_plan_grows_old_however_often_it_is_looked_at(quiet: Quiet) -> None:
         quiet.clock.advance(PLAN_AGE / 5)
         quiet.loop.once()
     assert quiet.loop._memory.plan is not plan
+
+
+def test_trouble_with_the_source_is_told_at_once_and_its_end_too(quiet: Quiet) -> None:
+    def told() -> dict[str, Any] | None:
+        quiet.clock.advance(timedelta(milliseconds=500))
+        quiet.loop.once()
+        source: dict[str, Any] | None = json.loads(quiet.status.read("summary.json") or b"{}")["source"]
+        return source
+
+    quiet.clock.advance(PLAN_AGE)
+    quiet.loop.once()
+    quiet.source.unreachable()
+    assert (told() or {})["fault"] == "Unreachable"
+    before = quiet.counters()
+    assert (told() or {})["fault"] == "Unreachable"
+    assert quiet.spent(before) == {"looks": 1}
+    quiet.source.heal()
+    assert told() is None
 
 
 def test_one_changed_file_is_one_parse_and_the_documents_that_it_changes(quiet: Quiet) -> None:
