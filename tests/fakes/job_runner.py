@@ -45,11 +45,18 @@ class Run:
     outcome: str = ""
     reason: str = "exited"
     signal: int | None = None
+    # Whether what its program had started has outlived it.
+    left: bool = False
+
+    @property
+    def lives(self) -> bool:
+        """Whether the runner lives, or something that was below it."""
+        return self.process.alive or self.left
 
     @property
     def alive(self) -> bool:
-        """Whether the program runs."""
-        return self.began and self.process.alive
+        """Whether the program runs, or what it started."""
+        return self.began and self.lives
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -74,14 +81,20 @@ class Runners:
 
     def on(self, node: Node) -> list[Run]:
         """Return what lives on a node."""
-        return [run for run in self.runs if run.process.node is node and run.process.alive]
+        return [run for run in self.runs if run.process.node is node and run.lives]
 
     def at(self, place: Place) -> list[Run]:
         """Return what lives on a machine."""
-        return [run for run in self.runs if run.place == place and run.process.alive]
+        return [run for run in self.runs if run.place == place and run.lives]
 
     def kill(self, run: Run) -> None:
-        """End a runner and its program without a word (test_a_killed_runner_takes_its_program_along)."""
+        """End a runner and all below it without a word (test_a_sweep_tells_and_ends_what_is_left)."""
+        run.left = False
+        self.ray.end_process(run.process, End.KILLED)
+
+    def kill_alone(self, run: Run) -> None:
+        """End a runner; what its program had started lives on (test_what_outlived_its_runner_counts_as_alive)."""
+        run.left = run.began and run.process.alive
         self.ray.end_process(run.process, End.KILLED)
 
     def crash(self, run: Run, number: int = signal.SIGKILL) -> None:
@@ -91,6 +104,7 @@ class Runners:
 
     def terminate(self, run: Run, patience: float) -> None:
         """Ask a runner to end, and kill it when it takes longer (test_a_stop_gives_the_program_its_grace)."""
+        run.left = False
         if run.process.program.stop_seconds <= patience:
             self._later(run, run.process.program.stop_seconds, lambda: self._stop(run, "stopped"))
         else:

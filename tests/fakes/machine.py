@@ -22,6 +22,7 @@ from tests.fakes.slot import ALIVE, FakeMachine, Slot
 # As measured, with an idle machine (ray-facts, §1 and §12).
 HEAD_START, JOIN = 8.0, 4.0
 KEEPER_NOTICES = 0.5
+KEEPER_LOOKS = 10.0
 
 
 class Machines:
@@ -220,10 +221,10 @@ class Machines:
             earlier = claim["hostName"] == machine.machine.host and claim["bootId"] in machine.known_boots
             return {"state": "gone" if earlier else "elsewhere", "pid": None, "host": claim["hostName"]}
         run = self.runners.of(submission)
-        living = run is not None and run.process.alive
+        living = run is not None and run.lives
         if run is not None and living and kill:
             self._sweep_away(run)
-            living = run.process.alive
+            living = run.lives
         return {"state": "alive" if living else "gone", "pid": None, "host": claim["hostName"]}
 
     def _sweep_away(self, run: Run) -> None:
@@ -255,6 +256,13 @@ class Machines:
                 self.ray.after(KEEPER_NOTICES, lambda: self._keeper_ends(slot, "failed", "gcs_server ended"))
         elif slot.running and slot.head is not None and slot.raylet is not None:
             self.ray.kill_node(slot.head, slot.raylet)
+
+    def kill_runner(self, run: Run) -> None:
+        """SIGKILL a runner (test_what_a_killed_runner_leaves_is_ended_by_the_keeper)."""
+        self.runners.kill_alone(run)
+        slot = next((slot for _, slot in self.slots() if slot.raylet is run.process.node), None)
+        if slot is not None:
+            self.ray.after(KEEPER_LOOKS, lambda: self.runners.kill(run) if slot.keeper and run.left else None)
 
     def kill_keeper(self, slot: Slot) -> None:
         """SIGKILL the keeper of a slot; what it started runs on."""

@@ -111,6 +111,18 @@ def test_without_its_keeper_a_job_outlives_its_raylet_until_it_is_swept(lab: Lab
     assert lab.sweep(kill=True) == "gone"
 
 
+@pytest.mark.parametrize(("keeper", "left"), [(True, "gone"), (False, "alive")])
+def test_what_a_killed_runner_leaves_is_ended_by_the_keeper(lab: Lab, keeper: bool, left: str) -> None:
+    lab.run(1000)
+    if not keeper:
+        lab.machines.kill_keeper(next(slot for _, slot in lab.machines.slots() if slot.role == "worker"))
+    lab.machines.kill_runner(lab.machines.runners.runs[0])
+    lab.machines.ray.advance(5)
+    assert lab.sweep() == "alive"
+    lab.machines.ray.advance(10)
+    assert (lab.sweep(), lab.outcome) == (left, None)
+
+
 def test_the_attempt_limit_and_a_newer_head_end_a_job(lab: Lab) -> None:
     lab.run(1000, stop_seconds=2, limit=50)
     lab.machines.ray.advance(60)

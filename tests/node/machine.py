@@ -30,7 +30,7 @@ echo "starting with token $(cat "$RAY_AUTH_TOKEN_PATH")"
 echo "$*" > "$here/arguments"
 env > "$here/environment"
 case "${PRETEND-ok}" in hangs) sleep 1000;; esac
-case "$*" in *--head*) "$here/gcs_server" 1000 & ;; esac
+case "$*" in *--head*) "$here/gcs_server" 1000 & until grep -q gcs_server "/proc/$!/comm"; do :; done;; esac
 case "${PRETEND-ok}" in half) echo "no raylet came up"; exit 1;; esac
 "$here/raylet" 1000 &
 until grep -q raylet "/proc/$!/comm"; do :; done

@@ -96,7 +96,7 @@ def start_fails(world: World, a: int, b: int) -> None:
 
 def kill_runner(world: World, a: int, b: int) -> None:
     if (run := pick([run for run in world.machines.runners.runs if run.alive], a)) is not None:
-        world.machines.runners.kill(run)
+        world.machines.kill_runner(run)
 
 
 def crash_program(world: World, a: int, b: int) -> None:
