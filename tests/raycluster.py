@@ -71,11 +71,13 @@ class RayCluster:
             ],
         )
 
-    def start_worker(self, name: str, *, cpus: int = 4, gpus: int = 4) -> None:
+    def start_worker(
+        self, name: str, *, cpus: int = 4, gpus: int = 4, env: Mapping[str, str] | None = None
+    ) -> None:
         """Start one worker with pretend GPUs; it is labelled as our node `name`."""
         self._ray_start(
             name,
-            {},
+            env or {},
             [
                 f"--address={self.ip}:{self.head.gcs_port}",
                 f"--num-cpus={cpus}",

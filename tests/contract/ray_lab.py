@@ -13,7 +13,7 @@ from reconciler.model.sighting import Present
 from reconciler.remote.ray import RayApi
 from reconciler.remote.ray_client import RayClient
 from tests.fakes.ray import FakeRay
-from tests.fakes.ray_world import RayWorld
+from tests.fakes.ray_world import LONELY, RayWorld
 from tests.raycluster import RayCluster
 
 LIMIT = timedelta(seconds=15)
@@ -30,7 +30,8 @@ class Lab(Protocol):
     def with_token(self, token: str) -> RayApi: ...
     def wait(self, seconds: float) -> None: ...
     def drivers(self, submission_id: str, word: str) -> int: ...
-    def start_worker(self, name: str) -> None: ...
+    def start_worker(self, name: str, lonely: float = LONELY) -> None: ...
+    def raylets(self, name: str) -> int: ...
     def kill_worker(self, name: str) -> None: ...
     def freeze(self) -> None: ...
     def thaw(self) -> None: ...
@@ -91,8 +92,11 @@ class FakeLab:
     def drivers(self, submission_id: str, word: str) -> int:
         return len(self.world.running(submission_id))
 
-    def start_worker(self, name: str) -> None:
-        self._nodes[name] = self.world.start_worker(self._head, name)
+    def start_worker(self, name: str, lonely: float = LONELY) -> None:
+        self._nodes[name] = self.world.start_worker(self._head, name, lonely=lonely)
+
+    def raylets(self, name: str) -> int:
+        return int(self._nodes[name].running)
 
     def kill_worker(self, name: str) -> None:
         self.world.kill_node(self._head, self._nodes[name])
@@ -139,8 +143,12 @@ class RealLab:
     def drivers(self, submission_id: str, word: str) -> int:
         return sum(len(self.cluster.pids(role, word)) for role in self.cluster.roles())
 
-    def start_worker(self, name: str) -> None:
-        self.cluster.start_worker(name)
+    def start_worker(self, name: str, lonely: float = LONELY) -> None:
+        # The variable's own default is LONELY.
+        self.cluster.start_worker(name, env={"RAY_gcs_rpc_server_reconnect_timeout_s": str(int(lonely))})
+
+    def raylets(self, name: str) -> int:
+        return len(self.cluster.pids(name, "raylet/raylet"))
 
     def kill_worker(self, name: str) -> None:
         self.cluster.signal(name, SIGKILL, "raylet/raylet")

@@ -224,10 +224,35 @@ def test_a_killed_node_stays_listed_as_dead(lab: Lab) -> None:
     until(lab, lambda: lab.drivers("lost-1", "300.8") == 0, 10)
 
 
-def test_a_dead_head_is_absent_and_its_drivers_run_on(lab: Lab) -> None:
+def test_a_job_that_is_stopped_while_it_starts_never_runs_on(lab: Lab) -> None:
+    start(lab, "early-1", "sleep 300.91")
+    assert isinstance(lab.ray.stop(lab.head, "early-1", LIMIT), Done)
+    until(lab, lambda: ended(lab, "early-1"), 20)
+    until(lab, lambda: lab.drivers("early-1", "300.91") == 0, 10)
+    assert job(lab, "early-1").status in {RayJobStatus.STOPPED, RayJobStatus.FAILED}
+
+
+def test_an_id_that_ray_would_mistreat_is_not_sent(lab: Lab) -> None:
+    for bad in ("../evil", "a/b", "", "<img src=x>", "x" * 300):
+        outcome = lab.ray.submit(lab.head, Submission(bad, "exec true", {}, {}, {}), LIMIT)
+        assert isinstance(outcome, NotDone)
+        assert outcome.kind is FailureKind.INVALID
+
+
+def test_what_a_frozen_head_was_asked_dies_with_it(lab: Lab) -> None:
+    """From here on the head is dead: the stories that follow go on with what it leaves."""
     start(lab, "orphan-1", "sleep 300.9")
     until(lab, lambda: job(lab, "orphan-1").status is RUNNING)
+    lab.start_worker("w4", lonely=5)
+    lab.freeze()
+    never = Submission("never-1", "exec sleep 300.92", {}, {}, ON_W1)
+    assert isinstance(lab.ray.submit(lab.head, never, LIMIT / 15), Unknown)
     lab.kill_head()
+    lab.wait(2)
+    assert lab.drivers("never-1", "300.92") == 0
+
+
+def test_a_dead_head_is_absent_and_its_drivers_run_on(lab: Lab) -> None:
     # A connection that was open when the head died breaks first; only a refused one proves that nobody is there.
     until(lab, lambda: isinstance(lab.ray.look(lab.head, ["orphan-1"], LIMIT), Absent), 10)
     assert isinstance(lab.ray.submit(lab.head, Submission("x-1", "exec true", {}, {}, {}), LIMIT), NotDone)
@@ -235,10 +260,17 @@ def test_a_dead_head_is_absent_and_its_drivers_run_on(lab: Lab) -> None:
     assert lab.drivers("orphan-1", "300.9") == 1
 
 
+def test_a_worker_of_a_dead_head_ends_by_itself(lab: Lab) -> None:
+    until(lab, lambda: lab.raylets("w4") == 0, 20)
+    assert lab.raylets("w1") == 1
+
+
 def test_a_new_head_knows_nothing(lab: Lab) -> None:
     lab.start_head()
-    view = seen(lab, "orphan-1", "once-1")
+    view = seen(lab, "orphan-1", "once-1", "never-1")
     assert view.jobs == {}
+    # The raylets of its predecessor still live; none of them is a node of this one.
+    assert [each.labels["rayops-node"] for each in view.nodes if each.state is RayNodeState.ALIVE] == ["head-01"]
     assert view.token_required
     assert lab.drivers("orphan-1", "300.9") == 1
     start(lab, "orphan-1", "true", {})

@@ -71,6 +71,7 @@ class Node:
     is_head: bool = False
     state: RayNodeState = RayNodeState.ALIVE
     running: bool = True  # what is true; `state` is what the head believes
+    lonely: float = LONELY
     ended: Callable[[], None] = _unheard  # told when the raylet is gone
 
 
@@ -162,19 +163,28 @@ class RayWorld:
         self._join(head, {"rayops-node": "head-01"}, {"memory": 1e9}, is_head=True)
         return head
 
-    def start_worker(self, head: Head, name: str, *, cpus: float = 4, gpus: float = 4) -> Node:
+    def start_worker(
+        self, head: Head, name: str, *, cpus: float = 4, gpus: float = 4, lonely: float = LONELY
+    ) -> Node:
         """Start a worker that is labelled as our node `name`."""
-        return self._join(head, {"rayops-node": name}, {"CPU": cpus, "GPU": gpus, "memory": 1e9})
+        node = self._join(head, {"rayops-node": name}, {"CPU": cpus, "GPU": gpus, "memory": 1e9})
+        node.lonely = lonely
+        return node
 
     def head_at(self, address: HeadAddress) -> Head | None:
         """Return whatever head answers at an address, be it the right one or not."""
         return self._heads.get((address.host, address.dashboard_port))
 
     def kill_head(self, head: Head) -> None:
-        """End a head; its workers' drivers run on until their raylets give up (test_a_dead_head_is_absent)."""
+        """End a head; its workers' drivers run on (test_a_dead_head_is_absent_and_its_drivers_run_on).
+
+        They do so until their raylets have been alone for too long (test_a_worker_of_a_dead_head_ends_by_itself).
+        What it was asked while it was frozen is never done (test_what_a_frozen_head_was_asked_dies_with_it).
+        """
         head.alive = False
+        head.backlog.clear()
         for node in head.nodes.values():
-            self.after(0.0 if node.is_head else LONELY, partial(self._end_raylet, node))
+            self.after(0.0 if node.is_head else node.lonely, partial(self._end_raylet, node))
 
     def freeze(self, head: Head) -> None:
         """Stop a head without ending it: what it is asked waits in its sockets."""
