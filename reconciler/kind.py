@@ -41,6 +41,7 @@ class Site:
     term: int
     shared_root: str
     program: str
+    program_sha256: str
     node_dir: str
     call_timeout: timedelta = timedelta(seconds=60)
     request_timeout: timedelta = timedelta(seconds=10)

@@ -14,8 +14,9 @@ import pytest
 from reconciler.cli.parser import split
 from reconciler.cli.verbs import verb_named
 from reconciler.config import read_settings
-from reconciler.remote.command import GateCommand
+from reconciler.remote.command import LOADER, GateCommand
 from reconciler.remote.ssh import _KILL_AFTER
+from tests.gateprogram import packed, sha256_of
 from tests.test_docs import SECTIONS
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
@@ -153,8 +154,8 @@ def shared(tmp_path: Path) -> Path:
     """A shared directory with a node program that says how it was called."""
     folder = tmp_path / "shared/.rayops/bin"
     folder.mkdir(parents=True)
-    (folder / "node-0123456789ab.pyz").write_text("import sys; print(sys.flags.isolated, sys.argv[1:])\n")
-    (folder / "node-evil.pyz").write_text("print('evil')\n")
+    packed("import sys; print(sys.flags.isolated, sys.argv[1:])", folder / "node-0123456789ab.pyz")
+    packed("print('evil')", folder / "node-evil.pyz")
     return tmp_path / "shared"
 
 
@@ -170,13 +171,34 @@ def forced(shared: Path, asked: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def asked_by_the_daemon(shared: Path) -> str:
+    """Return what the daemon asks for on a machine whose Python is elsewhere."""
+    program = shared / ".rayops/bin/node-0123456789ab.pyz"
+    gate = GateCommand(str(program), sha256_of(program), "/some/other/python")
+    return shlex.join(["timeout", "-k", str(_KILL_AFTER), "19", *gate.argv()])
+
+
 def test_the_forced_command_runs_what_the_daemon_asks_for(shared: Path) -> None:
-    gate = GateCommand(f"{shared}/.rayops/bin/node-0123456789ab.pyz", "/some/other/python")
-    said = forced(shared, shlex.join(["timeout", "-k", str(_KILL_AFTER), "19", *gate.argv()]))
+    said = forced(shared, asked_by_the_daemon(shared))
     assert (said.returncode, said.stdout) == (0, "1 ['gate']\n")
 
 
-GOOD = "timeout -k 5 19 python3 -I {shared}/.rayops/bin/node-0123456789ab.pyz gate"
+def test_the_forced_command_runs_its_own_loader(shared: Path) -> None:
+    assert f"loader='{LOADER}'\n" in (DEPLOY / "rayops-gate").read_text()
+    said = forced(shared, asked_by_the_daemon(shared).replace(LOADER, "print(1)"))
+    assert (said.returncode, said.stdout) == (0, "1 ['gate']\n")
+
+
+def test_the_forced_command_runs_no_program_that_was_changed(shared: Path) -> None:
+    asked = asked_by_the_daemon(shared)
+    packed("print('evil')", shared / ".rayops/bin/node-0123456789ab.pyz")
+    said = forced(shared, asked)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "not the one that the daemon put there" in said.stderr
+
+
+SHA256 = "f" * 64
+GOOD = f"timeout -k 5 19 python3 -I -c loader {{shared}}/.rayops/bin/node-0123456789ab.pyz {SHA256} gate"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +216,10 @@ GOOD = "timeout -k 5 19 python3 -I {shared}/.rayops/bin/node-0123456789ab.pyz ga
         GOOD.replace("19", "99999"),
         GOOD.replace("19", "$(id)"),
         GOOD.replace("-I", "-c"),
+        GOOD.replace("-c", "-m"),
+        GOOD.replace(" loader", ""),
+        GOOD.replace(SHA256, "$(id)"),
+        GOOD.replace(SHA256, SHA256.upper()),
         GOOD.replace("0123456789ab", "evil"),
         GOOD.replace("0123456789ab", "../../../evil"),
         GOOD.replace("0123456789ab", ""),

@@ -12,7 +12,8 @@ from threading import Event
 
 from reconciler import logs
 from reconciler.app.failpoints import fail_points
-from reconciler.app.parts import ReadOnly, accepted, doors, ground, only_daemon, publish_program, source_of
+from reconciler.app.parts import ReadOnly, accepted, doors, ground, only_daemon, publish, source_of
+from reconciler.app.published import Published
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.daemon import Timers, Wakeups, listen, run
@@ -52,6 +53,7 @@ class Running:
     loop: Loop
     recorder: Recorder
     leadership: Leadership
+    published: Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
         passing("lead")
         ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
         store.anchor()
-        publish_program(settings, here)
+        published = publish(settings, here)
         pool = ThreadPoolExecutor(HANDS, thread_name_prefix="rayops")
         machines = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="machines")
         for threads in (pool, machines):
@@ -130,7 +132,7 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
             tuning=settings.tuning,
             passing=passing,
         )
-        yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder, leadership)
+        yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder, leadership, published)
 
 
 def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") -> None:
@@ -181,6 +183,7 @@ def _beat(live: Running) -> None:
     world = live.loop.world
     # After a pause this timer is first: no pass has noticed yet that another daemon took over.
     if not live.loop.overtaken and live.leadership.holds():
+        live.published.put_right()
         live.recorder.beat(live.loop.passes, os.getpid(), world.desired.revision if world is not None else "")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from reconciler.app.published import Published
 from reconciler.clock import Clock
 from reconciler.config import MachineSettings, PathSettings, Settings
 from reconciler.kind import Doors, Site
@@ -164,8 +165,8 @@ def _source(settings: Settings, clock: Clock, mirror: Path, called_off: Event | 
     )
 
 
-def _gate(machines: MachineSettings, program: str, clock: Clock) -> Gate:
-    command = GateCommand(program, machines.python)
+def _gate(machines: MachineSettings, program: str, sha256: str, clock: Clock) -> Gate:
+    command = GateCommand(program, sha256, machines.python)
     if machines.transport == "local":
         return LocalGate(command, clock)
     if machines.ssh_key is None or machines.known_hosts is None:
@@ -187,7 +188,7 @@ def doors(
     program = build()
     path = layout.program(program.digest12)
     shared_root = settings.paths.shared.resolve()
-    gate = _gate(settings.machines, f"{shared_root}/{path}", clock)
+    gate = _gate(settings.machines, f"{shared_root}/{path}", program.sha256, clock)
     stack.callback(gate.close)
     tokens = Tokens(ground.state)
 
@@ -208,6 +209,7 @@ def doors(
         term=ledger.meta.term,
         shared_root=str(shared_root),
         program=f"{shared_root}/{path}",
+        program_sha256=program.sha256,
         node_dir=settings.machines.node_dir,
         call_timeout=settings.machines.call_timeout,
         request_timeout=settings.ray.request_timeout,
@@ -215,13 +217,12 @@ def doors(
     return Doors(gate, ray, ground.shared, _signer(settings), tokens, clock, site)
 
 
-def publish_program(settings: Settings, ground: Ground) -> None:
+def publish(settings: Settings, ground: Ground) -> Published:
     """Put the node program and the key that head files are signed with where machines find them."""
     (settings.paths.state / "keys").mkdir(mode=0o700, exist_ok=True)
     program = build()
-    path = layout.program(program.digest12)
-    if ground.shared.read(path, limit=len(program.data) + 1) != program.data:
-        ground.shared.write(path, program.data)
     signers = _signer(settings).allowed_signers().encode()
-    if ground.shared.read(layout.ALLOWED_SIGNERS) != signers:
-        ground.shared.write(layout.ALLOWED_SIGNERS, signers)
+    files = {layout.program(program.digest12): program.data, layout.ALLOWED_SIGNERS: signers}
+    published = Published(ground.shared, files)
+    published.write()
+    return published

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-_USAGE = "usage: node gate | node run JOB_DIR"
+_USAGE = "usage: node gate | node run JOB_DIR SHA256"
 
 
 def main(arguments: list[str]) -> int:
@@ -18,10 +18,10 @@ def main(arguments: list[str]) -> int:
         from reconciler.node import keeper
 
         return keeper.main(Path(arguments[1]), int(arguments[2]))
-    if len(arguments) == 2 and arguments[0] == "run":
+    if len(arguments) == 3 and arguments[0] == "run":
         from reconciler.node import runner
 
-        return runner.main(Path(arguments[1]))
+        return runner.main(Path(arguments[1]), arguments[2])
     sys.stderr.write(_USAGE + "\n")
     return 64
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -61,11 +62,13 @@ def link_checkpoints(folder: Path, target: Path) -> None:
         (folder / "checkpoints").symlink_to(target)
 
 
-def read_task(folder: Path) -> Task:
-    """Return what the attempt in a job directory is to run."""
+def read_task(folder: Path, sha256: str) -> Task:
+    """Return what the attempt in a job directory is to run, if it is still as it was submitted."""
     document = files.read(folder / "config" / "attempt.json", 1 << 20)
     if document is None:
         raise NotDone(INVALID, "config/attempt.json is missing")
+    if hashlib.sha256(document).hexdigest() != sha256:
+        raise NotDone(INVALID, "config/attempt.json was changed after its submission; find out who wrote it")
     fields = Fields(parse(document, "attempt.json"), "attempt")
     fields.integer("protocol", 1, 1)
     task = Task(

@@ -28,7 +28,7 @@ _POLL_SECONDS = 1.0
 _RAY_SUPERVISED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, sha256: str) -> int:
     """Run the attempt of a job directory, at most once ever; return the program's exit code."""
     signals.hold()
     processes.adopt_orphans()
@@ -41,7 +41,7 @@ def main(folder: Path) -> int:
         return _NO_CLAIM
     file = ResultFile(folder)
     try:
-        task = attempt.read_task(folder)
+        task = attempt.read_task(folder, sha256)
     except (NotDone, OSError) as failure:
         file.write(folder.name, _not_started(str(failure)))
         return _BAD_CONFIG

@@ -23,10 +23,19 @@ _PACKAGE = b'"""The part of RayOps that runs on machines."""\n'
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A built node program; `digest12` names it."""
+    """A built node program."""
 
     data: bytes
-    digest12: str
+
+    @property
+    def sha256(self) -> str:
+        """The digest by which machines know it."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def digest12(self) -> str:
+        """The part of the digest that names the file."""
+        return self.sha256[:12]
 
     @property
     def name(self) -> str:
@@ -48,5 +57,4 @@ def build() -> Program:
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, sources[name])
-    data = target.getvalue()
-    return Program(data, hashlib.sha256(data).hexdigest()[:12])
+    return Program(target.getvalue())

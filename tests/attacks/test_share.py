@@ -14,6 +14,7 @@ import pytest
 
 from tests.attacks.stage import MACHINES, Stage, document, exchange, job, stage
 from tests.e2e.installation import Installation, installation
+from tests.gateprogram import packed
 from tests.node.jobs import Job
 from tests.node.machine import NodeMachine, node_machine
 from tests.node.signed import HeadKey
@@ -172,6 +173,48 @@ def test_a_term_that_was_deleted_is_written_again(site: Stage) -> None:
     assert "overtaken" not in (site.made.home / "daemon.log").read_text()
 
 
+def test_a_changed_node_program_is_run_by_nobody_and_put_right(site: Stage, tmp_path: Path) -> None:
+    """A job replaces the program that all machines run, over and over, while the daemon asks a machine."""
+    made, evil = site.made, tmp_path / "evil.pyz"
+    packed(f"open({str(tmp_path / 'trace')!r}, 'w')", evil)
+    (program,) = (made.shared / ".rayops/bin").iterdir()
+    good, stop = program.read_bytes(), threading.Event()
+
+    def replace() -> None:
+        while not stop.wait(0.002):
+            draft = program.with_suffix(".draft")
+            draft.write_bytes(evil.read_bytes())
+            draft.replace(program)
+
+    attacker = threading.Thread(target=replace)
+    attacker.start()
+    try:
+        site.commit({"cluster.yaml": MACHINES["cluster.yaml"].replace("suspend: true, ", "")})
+        made.until_file(made.status / "cluster/main.json", "not the one that the daemon put there")
+    finally:
+        stop.set()
+        attacker.join()
+    made.until_file(made.home / "daemon.log", "put right")
+    made.until_file(made.status / "cluster/main.json", "no Ray")
+    assert program.read_bytes() == good
+    assert not (tmp_path / "trace").exists()
+
+
+def test_what_machines_read_is_put_right_at_the_start(site: Stage) -> None:
+    """While the daemon is away, its program becomes a gigabyte, and the key of head files a link."""
+    made = site.made
+    assert made.stop() == 0
+    (program,) = (made.shared / ".rayops/bin").iterdir()
+    good, signers = program.read_bytes(), made.shared / ".rayops/allowed_signers"
+    key = signers.read_bytes()
+    os.truncate(program, 1 << 30)
+    signers.unlink()
+    signers.symlink_to("/etc/passwd")
+    made.start()
+    until_leader(made)
+    assert (program.read_bytes(), signers.read_bytes(), signers.is_symlink()) == (good, key, False)
+
+
 def beat(made: Installation) -> dict[str, object]:
     """Return what the daemon said last about itself."""
     return made.object("heartbeat") or {}
@@ -289,3 +332,14 @@ def test_a_rogue_head_file_ends_no_job(runner: Job, forge: Callable[[HeadKey], N
     forge(key)
     assert runner.start().wait(30) == 0
     assert runner.log == "ran\n"
+
+
+def test_an_attempt_that_was_changed_after_its_submission_runs_nothing(runner: Job) -> None:
+    """A job changes what another one, that waits for its runner, is to run."""
+    runner.write(["sh", "-c", "echo honest"])
+    submitted = runner.digest
+    runner.write(["sh", "-c", "echo changed"])
+    runner.digest = submitted
+    assert runner.start().wait(30) == 78
+    assert (runner.log, runner.result["outcome"]) == ("", "not-started")
+    assert "changed after its submission" in runner.result["message"]

@@ -1,6 +1,5 @@
 """What every gate door promises: in memory, by a child process, and over a real sshd."""
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,14 +14,13 @@ from reconciler.model.json import JsonObject
 from reconciler.model.machine import Machine
 from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
 from reconciler.remote.answer import DEPTH_LIMIT, DOCUMENT_LIMIT, MESSAGE_LIMIT
-from reconciler.remote.command import GateCommand
 from reconciler.remote.gate import Gate
 from reconciler.remote.local import LocalGate
 from reconciler.remote.ssh import SshAccess, SshGate
 from tests import netns
 from tests.fakes.gate import FakeGate
+from tests.gateprogram import gate_command
 
-PROGRAM = Path(__file__).parents[1] / "fakes" / "gate_program.py"
 AMPLE = timedelta(seconds=30)
 TOKEN = "0123456789abcdef" * 4
 
@@ -55,7 +53,7 @@ class Way:
 
 @pytest.fixture(scope="module", params=["fake", "local", pytest.param("ssh", marks=pytest.mark.real)])
 def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
-    command = GateCommand(str(PROGRAM), sys.executable)
+    command = gate_command()
     if request.param == "fake":
         yield Way(FakeGate(program_as_world), Machine("node-1", "ray"))
     elif request.param == "local":

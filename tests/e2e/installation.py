@@ -21,6 +21,7 @@ from reconciler.clock import SystemClock
 from reconciler.model.machine import Machine
 from reconciler.remote.command import GateCommand
 from reconciler.remote.local import LocalGate
+from tests.gateprogram import sha256_of
 from tests.raycluster import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -238,7 +239,7 @@ class Installation:
         with suppress(FileNotFoundError, StopIteration):
             site = json.loads((self.shared / ".rayops/site.json").read_text())
             program = next(iter(sorted((self.shared / ".rayops/bin").glob("*.pyz"))))
-            gate = LocalGate(GateCommand(str(program), sys.executable), SystemClock())
+            gate = LocalGate(GateCommand(str(program), sha256_of(program), sys.executable), SystemClock())
             for folder in sorted((self.home / "node").glob("*/*/*-*")):
                 role, _, node = folder.name.partition("-")
                 args = {"cluster": folder.parent.name, "role": role, "node": node, "graceSeconds": 0}

@@ -3,6 +3,7 @@
 Each rule names the test of `tests/node/test_runner.py` (or `test_ray.py` beside it) that saw it on the real one.
 """
 
+import hashlib
 import json
 import shlex
 import signal
@@ -118,7 +119,8 @@ class Runners:
 
     def _begin(self, submission: Submission, process: Process) -> None:
         """Claim, then run (test_a_claimed_attempt_is_never_run_again)."""
-        folder = shlex.split(submission.entrypoint)[-1].removeprefix(f"{ROOT}/")
+        folder, digest = shlex.split(submission.entrypoint)[-2:]
+        folder = folder.removeprefix(f"{ROOT}/")
         place = self._place(process.node)
         if place is None or self._shared.read_elsewhere(f"{folder}/claim.json") is not None:
             process.program = Program(0.1, TAKEN)
@@ -129,8 +131,8 @@ class Runners:
         self._write(run, "claim", {"submissionId": run.submission_id, **claim, "claimedAt": ""})
         process.ended = lambda how: self._ended(run, how)
         task = self._shared.read_elsewhere(f"{folder}/config/attempt.json")
-        if task is None:
-            # test_a_bad_description_runs_nothing_and_says_so
+        if task is None or hashlib.sha256(task).hexdigest() != digest:
+            # test_a_bad_description_runs_nothing_and_says_so, and tests/attacks/test_share.py
             run.reason, process.program = "not-started", Program(0.1, BAD_CONFIG)
             return
         run.task = json.loads(task)

@@ -1,5 +1,6 @@
 """What the machines of the fake kind do; `tests/node/` shows the same of the node program."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -52,8 +53,10 @@ class Lab:
             "headFile": "/shared/.rayops/clusters/main/head.json",
             "allowedSigners": FakeSigner().allowed_signers(),
         }
-        self.shared.write(f"{FOLDER}/config/attempt.json", json.dumps(task).encode())
-        entrypoint = f"exec python3 -I /shared/node.pyz run /shared/{FOLDER}"
+        data = json.dumps(task).encode()
+        self.shared.write(f"{FOLDER}/config/attempt.json", data)
+        digest = hashlib.sha256(data).hexdigest()
+        entrypoint = f"exec python3 -I /shared/node.pyz run /shared/{FOLDER} {digest}"
         address = HeadAddress("main", HEAD.host, 6379, 8265, 10001)
         head = self.machines.ray.head_at(address)
         assert head is not None

@@ -1,5 +1,6 @@
 """A job directory and the runners that are started for it."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 
 from reconciler.node import processes
 from reconciler.node.attempt import MARK
+from reconciler.remote.command import node_command
+from tests.gateprogram import sha256_of
 from tests.node.machine import kill, until
 
 
@@ -20,6 +23,7 @@ class Job:
     folder: Path
     program: Path
     runners: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    digest: str = ""
 
     def write(self, argv: list[str], **change: Any) -> None:
         """Describe the attempt."""
@@ -39,12 +43,14 @@ class Job:
             "allowedSigners": signers.read_text() if signers.exists() else "",
             "signer": "rayops",
         }
-        (self.folder / "config" / "attempt.json").write_text(json.dumps({**document, **change}))
+        data = json.dumps({**document, **change}).encode()
+        (self.folder / "config" / "attempt.json").write_bytes(data)
+        self.digest = hashlib.sha256(data).hexdigest()
 
     def start(self, stdout: int = subprocess.DEVNULL, **env: str) -> subprocess.Popen[bytes]:
         """Start a runner."""
         runner = subprocess.Popen(
-            [sys.executable, "-I", str(self.program), "run", str(self.folder)],
+            self.command,
             stdout=stdout,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **env},
@@ -56,6 +62,12 @@ class Job:
         """Run an attempt to its end."""
         self.write(argv, **change)
         return self.start().wait(30)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """How a runner is started."""
+        sha256 = sha256_of(self.program)
+        return node_command(sys.executable, str(self.program), sha256, "run", str(self.folder), self.digest)
 
     @property
     def result(self) -> dict[str, Any]:

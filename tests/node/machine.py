@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 from reconciler.node.raystart import temporary_folder
 from reconciler.node.slots import Look, Seen, Slot, all_slots
+from reconciler.remote.command import GateCommand
 from reconciler.remote.program import build
+from tests.gateprogram import sha256_of
 
 T = TypeVar("T")
 
@@ -60,9 +62,8 @@ class NodeMachine:
 
     def send(self, request: bytes, python: str = sys.executable) -> dict[str, Any]:
         """Send raw bytes to the gate."""
-        done = subprocess.run(
-            [python, "-I", str(self.program), "gate"], input=request, capture_output=True, timeout=60, check=False
-        )
+        command = GateCommand(str(self.program), sha256_of(self.program), python)
+        done = subprocess.run(command.argv(), input=request, capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stderr == b""
         answer: dict[str, Any] = json.loads(done.stdout)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import urllib.error
@@ -81,7 +82,7 @@ class RayMachine:
             "/api/jobs/",
             {
                 "submission_id": job.folder.name,
-                "entrypoint": f"exec {sys.executable} -I {job.program} run {job.folder}",
+                "entrypoint": "exec " + shlex.join(job.command),
                 "entrypoint_num_cpus": 0.1,
                 "runtime_env": {"env_vars": env},
             },

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.kind import Doors
-from reconciler.kinds.job.execute import _write_directory
+from reconciler.kinds.job.execute import _attempt, _write_directory
 from reconciler.kinds.job.plan import plan as plan_jobs
 from reconciler.kinds.job.submit import submission, submission_id
 from reconciler.model.desired import Desired, Loaded
 from reconciler.model.document import identity, parse
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
+from reconciler.model.json import canonical
 from reconciler.model.ledger import Attempt, JobState, Ledger, Meta
 from reconciler.model.machine import Machine
 from reconciler.model.plan import Action
@@ -100,9 +101,10 @@ class _Site:
         attempt = Attempt(number, name, spec_digest(job), "main", epoch, nodes, Machine("h", "u"), NOW)
         world = World(_desired(plain), Observed(), Ledger(Meta("s1")), NOW)
         effect = submission(job, attempt, HeadAddress("main", "h", 1, 2, 3), world, None)
-        site = SimpleNamespace(shared_root="/shared", program="/p.pyz")
+        site = SimpleNamespace(shared_root="/shared", program="/p.pyz", program_sha256="0" * 64)
         doors = SimpleNamespace(shared=self.shared, site=site, signer=FakeSigner())
-        _write_directory(cast(Doors, doors), effect, f"jobs/{name}", "exec x")
+        given = cast(Doors, doors)
+        _write_directory(given, effect, canonical(_attempt(given, effect)), "exec x")
         return name
 
     def claim(self, name: str, **more: object) -> None:

@@ -13,17 +13,16 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.model.machine import Machine
 from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
-from reconciler.remote.command import GateCommand
 from reconciler.remote.local import LocalGate
+from tests.gateprogram import gate_command
 
-PROGRAM = Path(__file__).parents[1] / "fakes" / "gate_program.py"
 HERE = Machine("node-1", "ray")
 AMPLE = timedelta(seconds=30)
 SHORT = timedelta(seconds=1)
 
 
 def call(verb: str, timeout: timedelta = AMPLE, python: str = sys.executable, **args: Any) -> Outcome:
-    gate = LocalGate(GateCommand(str(PROGRAM), python), SystemClock())
+    gate = LocalGate(gate_command(python), SystemClock())
     request = {"protocol": 1, "verb": verb, "site": "ab12", "term": 1, "nodeDir": "~/.rayops", "args": args}
     return gate.call(HERE, request, timeout)
 

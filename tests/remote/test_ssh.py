@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,11 +23,11 @@ from reconciler.remote import ssh
 from reconciler.remote.command import GateCommand
 from reconciler.remote.ssh import SshAccess, SshGate
 from tests import netns
+from tests.gateprogram import gate_command
 
 pytestmark = pytest.mark.real
 
-PROGRAM = Path(__file__).parents[1] / "fakes" / "gate_program.py"
-COMMAND = GateCommand(str(PROGRAM), sys.executable)
+COMMAND = gate_command()
 AMPLE = timedelta(seconds=30)
 SHORT = timedelta(seconds=3)
 # How late a call may be on a busy machine.
@@ -201,7 +200,7 @@ def test_a_host_field_is_a_host_and_nothing_else(site: Site, machine: Machine) -
 )
 def test_the_command_holds_plain_words_only(words: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="plain"):
-        GateCommand(*words)
+        GateCommand(words[0], "0" * 64, words[1])
 
 
 @pytest.fixture
@@ -471,8 +470,9 @@ def test_a_gate_that_fails_after_its_answer_is_unknown(site: Site, verb: str, wh
 
 def test_a_machine_without_the_program_says_so(site: Site) -> None:
     for command, why in (
-        (GateCommand("/no/such.pyz", sys.executable), "No such file"),
-        (GateCommand(str(PROGRAM), "no-such-python"), "is not found there"),
+        (replace(COMMAND, program="/no/such.pyz"), "No such file"),
+        (replace(COMMAND, sha256="0" * 64), "not the one that the daemon put there"),
+        (replace(COMMAND, python="no-such-python"), "is not found there"),
     ):
         gate = SshGate(command, site.access, SystemClock())
         site.gates.append(gate)

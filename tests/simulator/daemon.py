@@ -77,7 +77,7 @@ class Daemon:
             FakeSigner(),
             parts.tokens,
             parts.clock,
-            Site(SITE, term, ROOT, PROGRAM, "~/.rayops"),
+            Site(SITE, term, ROOT, PROGRAM, "0" * 64, "~/.rayops"),
         )
         effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
         stages = Stages(

@@ -1,14 +1,16 @@
 """Carry out what was decided about attempts."""
 
+import hashlib
 import shlex
 
 from reconciler.kind import Doors
 from reconciler.model.effect import BurnClaim, DeleteRayRecord, StopAttempt, SubmitAttempt, SweepAttempt
-from reconciler.model.json import canonical
+from reconciler.model.json import JsonObject, canonical
 from reconciler.model.layout import SIGNER, head_file, job_dir
 from reconciler.model.outcome import Done, Outcome
 from reconciler.model.ray import Submission
 from reconciler.model.views import NODE_LABEL
+from reconciler.remote.command import node_command
 
 # Ray kills what still runs this long after a stop; the runner needs a moment after the job's own grace to write
 # its result.
@@ -19,9 +21,9 @@ DRIVER_CPUS = 0.001
 
 def submit_attempt(doors: Doors, effect: SubmitAttempt) -> Outcome:
     """Write the job directory, then hand the attempt to Ray; both may be repeated with the same result."""
-    folder = job_dir(effect.submission_id)
-    entrypoint = _entrypoint(doors, effect)
-    _write_directory(doors, effect, folder, entrypoint)
+    attempt = canonical(_attempt(doors, effect))
+    entrypoint = _entrypoint(doors, effect, attempt)
+    _write_directory(doors, effect, attempt, entrypoint)
     submission = Submission(
         submission_id=effect.submission_id,
         entrypoint=entrypoint,
@@ -36,33 +38,41 @@ def submit_attempt(doors: Doors, effect: SubmitAttempt) -> Outcome:
     return doors.ray.submit(effect.head, submission, doors.site.request_timeout)
 
 
-def _entrypoint(doors: Doors, effect: SubmitAttempt) -> str:
+def _entrypoint(doors: Doors, effect: SubmitAttempt, attempt: bytes) -> str:
     """Return the command line of the job runner; the program of the user is data in the job directory.
 
-    `exec` lets the runner be the process that Ray watches: behind a shell it would outlive its supervisor.
+    Other jobs can write there as well: the digests say which runner and which attempt are meant. `exec` lets the
+    runner be the process that Ray watches: behind a shell it would outlive its supervisor.
     """
     folder = f"{doors.site.shared_root}/{job_dir(effect.submission_id)}"
-    return "exec " + shlex.join([effect.python, "-I", doors.site.program, "run", folder])
+    site, digest = doors.site, hashlib.sha256(attempt).hexdigest()
+    return "exec " + shlex.join(
+        node_command(effect.python, site.program, site.program_sha256, "run", folder, digest)
+    )
 
 
-def _write_directory(doors: Doors, effect: SubmitAttempt, folder: str, entrypoint: str) -> None:
+def _environment(doors: Doors, effect: SubmitAttempt) -> dict[str, str]:
     root = doors.site.shared_root
-    absolute = f"{root}/{folder}"
-    env = {
+    return {
         **effect.env,
         "RAYOPS_CHECKPOINT_DIR": f"{root}/{effect.checkpoints}",
-        "RAYOPS_JOB_DIR": absolute,
+        "RAYOPS_JOB_DIR": f"{root}/{job_dir(effect.submission_id)}",
         "RAYOPS_SHARED_ROOT": root,
     }
-    attempt = {
+
+
+def _attempt(doors: Doors, effect: SubmitAttempt) -> JsonObject:
+    root = doors.site.shared_root
+    folder = effect.working_dir if effect.working_dir is not None else job_dir(effect.submission_id)
+    return {
         "protocol": 1,
         "submissionId": effect.submission_id,
         "cluster": effect.head.cluster,
         "epoch": effect.epoch,
         "argv": list(effect.argv),
-        "workingDir": f"{root}/{effect.working_dir}" if effect.working_dir is not None else absolute,
+        "workingDir": f"{root}/{folder}",
         "checkpoints": f"{root}/{effect.checkpoints}",
-        "env": env,
+        "env": _environment(doors, effect),
         "graceSeconds": int(effect.grace.total_seconds()),
         "attemptLimitSeconds": int(effect.limit.total_seconds()) if effect.limit is not None else None,
         "headFile": f"{root}/{head_file(effect.head.cluster)}",
@@ -70,11 +80,15 @@ def _write_directory(doors: Doors, effect: SubmitAttempt, folder: str, entrypoin
         "allowedSigners": doors.signer.allowed_signers(),
         "signer": SIGNER,
     }
+
+
+def _write_directory(doors: Doors, effect: SubmitAttempt, attempt: bytes, entrypoint: str) -> None:
+    folder = job_dir(effect.submission_id)
     files = {
         f"{folder}/config/spec.yaml": effect.spec.encode() + b"\n",
         f"{folder}/config/submit_cmd.txt": entrypoint.encode() + b"\n",
-        f"{folder}/config/env.json": canonical(env),
-        f"{folder}/config/attempt.json": canonical(attempt),
+        f"{folder}/config/env.json": canonical(_environment(doors, effect)),
+        f"{folder}/config/attempt.json": attempt,
     }
     for path, data in files.items():
         doors.shared.write(path, data)

@@ -103,7 +103,7 @@ def _spawn_keeper(slot: Slot, told: int) -> None:
     try:
         # A session of its own: it survives the end of the connection, and the time limit around the gate.
         subprocess.Popen(
-            [sys.executable, "-I", str(Path(sys.argv[0]).absolute()), "keep", str(slot.folder), str(told)],
+            [*_own_words(), "keep", str(slot.folder), str(told)],
             env={**raystart.inherited(os.environ), raystart.SLOT_MARK: str(slot.folder)},
             cwd=slot.folder,
             stdin=subprocess.DEVNULL,
@@ -114,6 +114,12 @@ def _spawn_keeper(slot: Slot, told: int) -> None:
         )
     finally:
         os.close(log)
+
+
+def _own_words() -> list[str]:
+    """Return what this gate was started by, up to its verb: its keeper's program is checked likewise."""
+    words = Path("/proc/self/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    return [sys.executable, *map(os.fsdecode, words[1:-1])]
 
 
 def _document(order: Order) -> dict[str, object]:

@@ -40,7 +40,7 @@ def _living(folder: Path, runner: Process | None) -> list[Process]:
     rows = processes.table()
     found = set(processes.marks(attempt.MARK, rows).get(str(folder), ()))
     # A claim lies where jobs can write: what it names is believed only if it is a runner of this very job.
-    if runner is not None and processes.command_line(runner)[-2:] == ["run", str(folder)]:
+    if runner is not None and processes.command_line(runner)[-3:-1] == ["run", str(folder)]:
         found.add(runner)
     found |= set(processes.descendants([each.pid for each in found], rows))
     return sorted(found)
