@@ -164,7 +164,10 @@ def anchors(page: Path) -> set[str]:
 def test_every_path_of_this_repo_is_there(page: Path) -> None:
     for span in re.findall(r"`([^`\s]+)`", prose(page.read_text())):
         if span.startswith(TREES) and not set(span) & set("*<>{}"):
-            assert (ROOT / span).exists(), f"{page.name}: {span} is not there"
+            path, _, name = span.partition("::")
+            assert (ROOT / path).exists(), f"{page.name}: {span} is not there"
+            text = (ROOT / path).read_text() if name else ""
+            assert f"\ndef {name}(" in text or not name, f"{page.name}: there is no test {span}"
 
 
 @by_page
@@ -229,6 +232,18 @@ def test_reasons_for_waiting_are_the_program_s() -> None:
     named = {word for cells in rows(OPERATIONS, "A job waits") for word in re.findall(r"`(\w+)`", cells[0])}
     assert named
     assert named <= {reason.value for reason in Reason}
+
+
+def test_every_attack_is_shown_by_a_test_and_no_test_is_forgotten() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    defended = page[page.index("## What is defended") : page.index("### What attacks")]
+    table = [line for line in defended.splitlines() if line.startswith("| ") and "| shown by |" not in line]
+    assert len(table) > 40
+    for line in table:
+        assert re.search(r"`tests/[a-z0-9_/]+\.py::test_\w+`", line), line
+    for path in (ROOT / "tests/attacks").glob("test_*.py"):
+        for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE):
+            assert f"tests/attacks/{path.name}::{name}`" in page, f"{name} is in no table"
 
 
 def test_every_kind_has_its_section() -> None:

@@ -1,7 +1,6 @@
 """Attacks on the way to machines, through the running daemon and a real sshd in a namespace of its own."""
 
 import json
-import signal
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +47,6 @@ def site(hosts: netns.Hosts, folder: Path) -> Iterator[Installation]:
         "transport": '"ssh"',
         "ssh_key": f'"{hosts.key}"',
         "known_hosts": f'"{hosts.known_hosts}"',
-        "call_timeout": '"5s"',
     }
     with installation(machines) as made:
         made.commit("Add alice", {"users/alice.yaml": document("User", "alice", "{}")})
@@ -118,19 +116,6 @@ def test_a_host_names_a_host_and_a_variable_a_variable(site: Installation, tmp_p
     site.until_file(site.status / "summary.json", "python.yaml")
     assert [path.name for path in (site.status / "cluster").iterdir()] == ["main.json"]
     site.commit("Remove them", dict.fromkeys(files))
-
-
-def test_a_frozen_machine_delays_nobody_else(site: Installation, hosts: netns.Hosts) -> None:
-    """A hung sshd: it is stopped, so that it takes connections and never answers; everything else goes on."""
-    host = hosts.hosts[0]
-    host.signal(signal.SIGSTOP)
-    try:
-        site.commit("Edit what the head runs with", {"cluster.yaml": cluster(host.address)})
-        site.until_file(site.status / "cluster/main.json", "MachineUnreachable")
-        site.commit("Add bob", {"users/bob.yaml": document("User", "bob", "{}")})
-        site.until("user/bob", "Ready", seconds=30)
-    finally:
-        host.signal(signal.SIGCONT)
 
 
 def test_the_ssh_library_is_new_enough_wherever_it_comes_from() -> None:
