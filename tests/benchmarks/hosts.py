@@ -4,7 +4,6 @@ import json
 import logging
 import shlex
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,13 +17,12 @@ from reconciler.clock import SystemClock
 from reconciler.model.json import JsonObject
 from reconciler.model.machine import Machine
 from reconciler.model.outcome import Done, Outcome
-from reconciler.remote.command import GateCommand
 from reconciler.remote.ssh import SshAccess, SshGate
 from tests import netns
 from tests.benchmarks.figures import Figure, compared, in_turn, seconds
+from tests.gateprogram import gate_command
 
-PROGRAM = Path(__file__).parents[1] / "fakes" / "gate_program.py"
-COMMAND = GateCommand(str(PROGRAM), sys.executable)
+COMMAND = gate_command()
 REQUEST: JsonObject = {"protocol": 1, "verb": "echo", "site": "ab", "term": 1, "nodeDir": "~/.rayops", "args": {}}
 # How many the daemon asks at once: as many as its setting says by default.
 AT_ONCE = 32

@@ -24,7 +24,9 @@ def doors() -> Doors:
     shared, clock = FakeFiles(), FakeClock()
     machines, tokens = Machines(shared), Tokens(FakeFiles())
     gate, ray = FakeGate(machines.answer, clock.advance), FakeRay(machines.ray, clock, tokens.reveal)
-    return Doors(gate, ray, shared, FakeSigner(), tokens, clock, Site("s", 1, "/shared", "/p", "~/.rayops"))
+    return Doors(
+        gate, ray, shared, FakeSigner(), tokens, clock, Site("s", 1, "/shared", "/p", "0" * 64, "~/.rayops")
+    )
 
 
 def unreadable() -> int | None:

@@ -4,6 +4,7 @@ What foreign bytes are read into is put there. That the reader is content says l
 stop the pass, now or after a restart.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -46,7 +47,7 @@ from tests.kinds.shorthand import world_of
 # Where new steps count when a pass is made. Writing the status takes most of the time and has few ways to go.
 WATCHED = tuple(f"{CODE}/{part}" for part in ("desired", "kinds", "model", "node", "plan", "queue", "remote"))
 ROOT = "/shared"
-SITE = Site("a1b2c3d4e5f60718", 3, ROOT, f"{ROOT}/.rayops/bin/node.pyz", "~/.rayops")
+SITE = Site("a1b2c3d4e5f60718", 3, ROOT, f"{ROOT}/.rayops/bin/node.pyz", "0" * 64, "~/.rayops")
 # A head and a node that are up, and one of each of which only their machines know.
 # One attempt that Ray has, one that it lost, one that failed often and comes again, one that waits.
 WORDS: JsonObject = {
@@ -173,9 +174,10 @@ class _Hands:
         with tempfile.TemporaryDirectory() as folder:
             job = Path(folder) / submission_id
             (job / "config").mkdir(parents=True)
-            (job / "config" / "attempt.json").write_bytes(self._doors.shared.read(path) or b"")
+            written = self._doors.shared.read(path) or b""
+            (job / "config" / "attempt.json").write_bytes(written)
             try:
-                attempt.read_task(job)
+                attempt.read_task(job, hashlib.sha256(written).hexdigest())
             except GateRefusal as refusal:
                 raise Broken(f"not run: the job runner refuses its attempt: {refusal.message}") from refusal
 
