@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from reconciler.record.recorder import Recorder
 from reconciler.record.scribe import Scribe
 from reconciler.record.status import StatusWriter
 from reconciler.record.text import Redaction
+from reconciler.remote.files import FilesError
 from reconciler.source.apart import Apart
 from reconciler.source.watch import Watch, references_of
 
@@ -58,7 +59,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """What outlasts a lead: what wakes it, what it hides, who tells readers, and who hears of its moments."""
+    """What keeps a lead company: what wakes it, what it hides, who tells readers, and who hears of its moments."""
 
     wakeups: Wakeups
     redaction: Redaction
@@ -68,13 +69,21 @@ class Company:
 
 @contextmanager
 def company(
-    settings: Settings, clock: Clock, wakeups: Wakeups, redaction: Redaction, passing: Passing = go_on
+    settings: Settings,
+    clock: Clock,
+    wakeups: Wakeups,
+    redaction: Redaction,
+    passing: Passing = go_on,
+    troubles: dict[str, str] | None = None,
 ) -> Iterator[Company]:
-    """Give what outlasts a lead, so that each trouble is told once; at the end all is written for readers."""
-    here = ground(settings)
-    status, history = StatusWriter(here.status, clock, redaction), History(here.status, clock, redaction)
+    """Give what a lead needs around it; at the end all is written for readers.
+
+    With the `troubles` of the lead before, each of them is told once. Raises FilesError without a place to write.
+    """
+    place = ground(settings).status
+    status, history = StatusWriter(place, clock, redaction), History(place, clock, redaction)
     hands = ThreadPoolExecutor(1, thread_name_prefix="rayops-status")
-    recorder = Recorder(Scribe(status, history, hands), ALL, clock)
+    recorder = Recorder(Scribe(status, history, hands), ALL, clock, troubles)
     try:
         yield Company(wakeups, redaction, recorder, passing)
     finally:
@@ -100,11 +109,7 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
             recorder.read_only(str(ledger))
             recorder.beat(0, os.getpid(), "")
             raise ReadOnly(str(ledger))
-        leadership = Leadership(here.shared, clock, f"{os.uname().nodename}:{os.getpid()}")
-        term = leadership.take(ledger.meta.term)
-        passing("lead")
-        ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
-        store.anchor()
+        # First all that may refuse: nobody must stand down for a daemon that cannot lead.
         published = publish(settings, here)
         pool = ThreadPoolExecutor(HANDS, thread_name_prefix="rayops")
         machines = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="machines")
@@ -115,6 +120,12 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
         remote = source_of(settings, clock, settings.paths.state / "mirror", called_off)
         source = Apart(remote, clock, patience, wakeups.wake_for_source, called_off)
         stack.callback(source.close)
+        leadership = Leadership(here.shared, clock, f"{os.uname().nodename}:{os.getpid()}")
+        term = leadership.take(ledger.meta.term)
+        passing("lead")
+        ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
+        store.anchor()
+        through = replace(through, site=replace(through.site, term=term))
         effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
         stages = Stages(
             clock=clock,
@@ -136,23 +147,39 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
 
 
 def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") -> None:
-    """Be the daemon until a signal asks it to stop; without a usable ledger, say so and wait for one.
+    """Be the daemon until a signal asks it to stop; without usable files, say so and wait for them.
 
     `crashes` names its fail points. Raises Misconfigured when they are none.
     """
     wakeups, redaction = Wakeups(), Redaction()
     logs.start(settings.daemon.log, level, redaction)
     passing = fail_points(crashes)
-    with company(settings, clock, wakeups, redaction, passing) as around, ExitStack() as stack:
+    troubles: dict[str, str] = {}
+    with ExitStack() as stack:
         listen(wakeups, stack)
         while not wakeups.stopping:
             # Before the look at the ledger, so that a signal during it is not slept over.
             wakeups.event.clear()
             try:
-                _lead(settings, clock, around)
-            except ReadOnly:
-                if not wakeups.stopping:
-                    clock.wait(wakeups.event, settings.daemon.heartbeat)
+                # Anew each time: what was told may stand in a mount point, when the share is mounted now.
+                with company(settings, clock, wakeups, redaction, passing, troubles) as around:
+                    _lead_or_say(settings, clock, around)
+            except FilesError as error:
+                if troubles.get("status directory") != error.message:
+                    log.warning("nothing can be told to readers", extra={"text": error.message})
+                troubles["status directory"] = error.message
+            if not wakeups.stopping:
+                clock.wait(wakeups.event, settings.daemon.heartbeat)
+
+
+def _lead_or_say(settings: Settings, clock: Clock, around: Company) -> None:
+    """Lead until asked to stop, or say what keeps from it."""
+    try:
+        with suppress(ReadOnly):  # that is told already
+            _lead(settings, clock, around)
+    except FilesError as error:
+        around.recorder.read_only(error.message)
+        around.recorder.beat(0, os.getpid(), "")
 
 
 def _lead(settings: Settings, clock: Clock, around: Company) -> None:

@@ -26,11 +26,15 @@ from reconciler.remote.ray_client import RayClient
 from reconciler.remote.signer import SshKeygenSigner
 from reconciler.remote.ssh import SshAccess, SshGate
 from reconciler.remote.tokens import Tokens
+from reconciler.remote.tree import explained
 from reconciler.source.directory import DirectorySource
 from reconciler.source.git_setup import GitSettings
 from reconciler.source.limits import Limits
 from reconciler.source.location import SourceConfigError
 from reconciler.source.source import Source
+
+# Linux counts processes up to 2^22; the file is read by people, too.
+PID_LENGTH = 20
 
 
 class Refused(Exception):
@@ -55,7 +59,8 @@ class Ground:
         status, shared = self.paths.status, self.paths.shared
         if status.is_relative_to(shared):
             return DiskFiles(status, inside=shared)
-        status.mkdir(parents=True, exist_ok=True)
+        with explained(str(status)):
+            status.mkdir(parents=True, exist_ok=True)
         return DiskFiles(status)
 
 
@@ -85,10 +90,11 @@ def only_daemon(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            pid = os.pread(descriptor, PID_LENGTH, 0).decode("ascii", "replace").strip()
             raise Refused(f"another daemon (pid {pid}) uses {settings.paths.state}; stop it first") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        # Always as long as the longest: a full disk has room for what is there already.
+        with explained(str(path)):
+            os.pwrite(descriptor, f"{os.getpid():<{PID_LENGTH}}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -106,7 +112,7 @@ def daemon_pid(settings: Settings) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.pread(descriptor, 32, 0) or b"0") or None
+        return int(os.pread(descriptor, PID_LENGTH, 0) or b"0") or None
     finally:
         os.close(descriptor)
     return None
@@ -147,7 +153,8 @@ def _source(settings: Settings, clock: Clock, mirror: Path, called_off: Event | 
     if source.directory is not None:
         return DirectorySource(source.directory / source.path, clock, limits=limits)
     assert source.url is not None, "settings name one source"
-    mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with explained(str(mirror)):
+        mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
     return GitSource(
         GitSettings(
             url=source.url,
@@ -219,7 +226,9 @@ def doors(
 
 def publish(settings: Settings, ground: Ground) -> Published:
     """Put the node program and the key that head files are signed with where machines find them."""
-    (settings.paths.state / "keys").mkdir(mode=0o700, exist_ok=True)
+    keys = settings.paths.state / "keys"
+    with explained(str(keys)):
+        keys.mkdir(mode=0o700, exist_ok=True)
     program = build()
     signers = _signer(settings).allowed_signers().encode()
     files = {layout.program(program.digest12): program.data, layout.ALLOWED_SIGNERS: signers}

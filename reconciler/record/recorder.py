@@ -23,13 +23,18 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Tells readers what each pass saw, decided and did; that it cannot be written costs freshness and no more."""
+    """Tells readers what each pass saw, decided and did; that it cannot be written costs freshness and no more.
 
-    def __init__(self, scribe: Scribe, kinds: tuple[Kind, ...], clock: Clock) -> None:
+    `troubles` is what was told already, and is kept up to date for the next recorder.
+    """
+
+    def __init__(
+        self, scribe: Scribe, kinds: tuple[Kind, ...], clock: Clock, troubles: dict[str, str] | None = None
+    ) -> None:
         self._scribe = scribe
         self._kinds = kinds
         self._clock = clock
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, str] = {} if troubles is None else troubles
         # What was told last; None until all of it was told once.
         self._told: Told | None = None
         # Of the kinds that tell about all of their objects each time: what they told last, by path.

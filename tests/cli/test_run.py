@@ -130,6 +130,33 @@ def test_a_daemon_without_its_ledger_waits_read_only_until_it_is_back(premises: 
         daemon.process.wait(timeout=30)
 
 
+def test_a_daemon_that_finds_its_share_unmounted_says_so_and_goes_on_once_it_is_mounted(premises: Premises) -> None:
+    premises.file.write_text(
+        premises.file.read_text().replace(str(premises.status), str(premises.shared / "status"))
+    )
+    premises.rayops("once")
+    share, point = premises.home / "share", premises.shared
+    shutil.move(point, share)
+    point.mkdir()
+    premises.status = point / "status"
+    daemon = Daemon(premises)
+    try:
+        daemon.until(lambda: is_read_only(premises))
+        assert "NoAnchor" in (premises.status / "summary.json").read_text()
+        assert not (point / ".rayops").exists()
+        shutil.move(point, premises.home / "under the mount")
+        shutil.move(share, point)
+        daemon.until(lambda: "leading" in daemon.log.read_text())
+        beat = premises.status / "heartbeat.json"
+        daemon.until(lambda: json.loads(beat.read_text())["pid"] == daemon.process.pid)
+        assert not is_read_only(premises)
+        assert (premises.status / "job/rl/ppo.json").exists()
+        assert daemon.end() == 0
+    finally:
+        daemon.process.kill()
+        daemon.process.wait(timeout=30)
+
+
 def test_a_daemon_that_waits_read_only_ends_when_it_is_told(premises: Premises) -> None:
     premises.rayops("once")
     premises.lose_ledger()
@@ -223,6 +250,18 @@ def test_a_state_directory_that_cannot_be_one_is_named(premises: Premises, verb:
     said = premises.rayops(verb)
     assert said.code == Exit.REFUSED
     assert f"{premises.state} cannot be used as the state directory" in said.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "wrong"),
+    [('transport = "local"', 'transport = "ssh"'), ("[paths]", 'branch = "--upload-pack"\n\n[paths]')],
+)
+def test_a_daemon_that_cannot_lead_makes_nobody_stand_down(premises: Premises, setting: str, wrong: str) -> None:
+    premises.rayops("once")
+    leaders = sorted((premises.shared / ".rayops/leader").iterdir())
+    premises.file.write_text(premises.file.read_text().replace(setting, wrong))
+    assert premises.rayops("once").code == Exit.REFUSED
+    assert sorted((premises.shared / ".rayops/leader").iterdir()) == leaders
 
 
 def test_an_operator_accepts_one_whole_revision(premises: Premises) -> None:
