@@ -17,6 +17,8 @@ from reconciler.model.world import Observed, World
 # and one that comes back is noticed within half a minute.
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
+# What keeps us from asking at all is on our side and soon over: a token is put back, a child has started.
+MOST_UNASKED = 3
 # No look takes longer than this: what ended before can make no answer outdated any more.
 LONGEST_LOOK = timedelta(minutes=10)
 MANY_TARGETS = 1000
@@ -121,7 +123,8 @@ class Collector:
         with self._lock:
             if isinstance(answer, Unreachable):
                 failures = self._breakers[look.target].failures + 1 if look.target in self._breakers else 1
-                self._breakers[look.target] = _Breaker(failures, self._clock.now(), answer)
+                counted = failures if answer.asked else min(failures, MOST_UNASKED)
+                self._breakers[look.target] = _Breaker(counted, self._clock.now(), answer)
             else:
                 self._breakers.pop(look.target, None)
         return answer

@@ -20,6 +20,7 @@ from reconciler.model.plan import Action, Because, Reason, Weight
 from reconciler.model.sighting import Present, Sighting, Unreachable
 from reconciler.model.world import Observed, World
 from reconciler.observe.collect import Collector
+from tests.fakes.clock import FakeClock
 
 CLOCK = SystemClock()
 DOORS = cast(Doors, None)  # these looks and effects go through no door
@@ -65,6 +66,24 @@ def test_machines_that_hang_keep_no_head_and_no_job_directory_waiting(scene: Sce
     assert isinstance(seen.heads["main"], Present)
     assert all(isinstance(sighting, Unreachable) for sighting in seen.slots.values())
     assert len(seen.slots) == MANY
+
+
+@pytest.mark.parametrize(("asked", "rests"), [(True, 30), (False, 4)])
+def test_what_could_not_be_asked_is_soon_tried_again(*, asked: bool, rests: int) -> None:
+    clock = FakeClock()
+    answers = [True] * 8 + [asked]
+
+    def see(_: Doors) -> Sighting[Any]:
+        return Unreachable("no answer", clock.now(), answers.pop(0))
+
+    look = Look("heads", "main", "head:main", see)
+    collector = Collector(DOORS, clock, None, timedelta())
+    while answers:
+        collector.observe(cast(World, _Blank()), lambda _: [look])
+        clock.advance(timedelta(seconds=30))
+    clock.advance(-timedelta(seconds=30))
+    assert collector.wake_at is not None
+    assert collector.wake_at.since(clock.now()) == timedelta(seconds=rests)
 
 
 class _Blank:
