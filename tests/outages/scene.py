@@ -180,7 +180,7 @@ def scene(folder: Path) -> Iterator[Scene]:
             stack.callback(front.close)
         site.commit("Describe the site", _documents(made))
         site.start()
-        made.steady.begins()
+        until(site, made.steady.lives, "the site is up", 2 * SECONDS)
         yield made
 
 
