@@ -18,7 +18,7 @@ from reconciler.model.document import DOCUMENT, KINDS
 from reconciler.model.ids import ObjectId
 from reconciler.model.json import digest
 from reconciler.model.spec import steering_fields
-from reconciler.remote.files import Files, FilesError
+from reconciler.remote.files import Files, FilesError, FileStamp
 
 FILE = "desired.cache"
 # 50,000 objects of 4 KiB.
@@ -45,7 +45,8 @@ class Cache:
         self._files = files
         self._header, self._checksum = _sealed([model_digest().encode() + b"\t"], b"")
         self._lines = 0
-        self._can_append = False
+        # How we left the file; None when it is to be written anew.
+        self._left: FileStamp | None = None
 
     def load(self) -> dict[ObjectId, Good]:
         """Return every object that was accepted last, or nothing when the file cannot be trusted."""
@@ -61,7 +62,8 @@ class Cache:
         grown = self._lines + len(words)
         is_small = grown <= 2 * len(accepted) + SPARE_LINES
         try:
-            if self._can_append and is_small:
+            # A daemon that was overtaken and does not know it yet may write here, too.
+            if is_small and self._left is not None and self._left == self._files.stamp(FILE):
                 lines, checksum = _sealed(words, self._checksum)
                 self._files.append(FILE, lines)
                 self._lines = grown
@@ -70,10 +72,10 @@ class Cache:
                 lines, checksum = _sealed(everything, self._header[:_SUM_LENGTH])
                 self._files.write(FILE, self._header + lines, mode=0o600)
                 self._lines = len(accepted)
-            self._checksum, self._can_append = checksum, True
+            self._checksum, self._left = checksum, self._files.stamp(FILE)
         except FilesError:
             # A full disk must not stop the loop; the next change writes the file anew.
-            self._can_append = False
+            self._left = None
 
     def _replay(self, content: bytes) -> dict[ObjectId, Good]:
         lines = content[len(self._header) :].split(b"\n")
@@ -92,7 +94,8 @@ class Cache:
         found = {good.parsed.id: good for good in goods}
         # Only now: what is appended to a damaged file is thrown away with it. A crash may cut the last line; its
         # object keeps the word before, and its file is read again.
-        self._lines, self._checksum, self._can_append = len(lines), checksum, not torn
+        self._lines, self._checksum = len(lines), checksum
+        self._left = None if torn else self._files.stamp(FILE)
         return found
 
 

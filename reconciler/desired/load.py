@@ -182,6 +182,7 @@ class Loader:
     def _settle(self, revision: str, touched: set[ObjectId]) -> Desired:
         lost = self._broken.keys() - self._good.keys()
         unsettled = frozenset(team_of(path if is_document(path) else f"{path}/any.yaml") for path in lost)
+        unsettled |= self._in_two_minds(touched)
         before = {who: self._accepted.get(who) for who in touched}
         known = Edition.of(self._desired.objects) if self._is_settled else Edition(self._objects)
         self._lingering, self._remembered, self._is_settled = set(), {}, True
@@ -198,6 +199,14 @@ class Loader:
         lingering = frozenset(self._lingering - self._claims.keys())
         self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
         return self._desired
+
+    def _in_two_minds(self, touched: set[ObjectId]) -> frozenset[str]:
+        """Return where objects are that two files describe and of which none was accepted: they have not left."""
+        claims = {
+            who: self._claims.get(who, set()) for who in self._contested | touched if who not in self._accepted
+        }
+        doubtful = {who: paths for who, paths in claims.items() if len(paths) > 1}
+        return frozenset(team for who, paths in doubtful.items() for path in paths for team in _scope(who, path))
 
     def _accept(self, who: ObjectId, unsettled: frozenset[str]) -> None:
         """Decide what one object is now."""

@@ -50,9 +50,9 @@ class Desired:
 
     `errors` lists broken files; `problems` lists, per object, what its file cannot know (a pool that does not
     exist, a dependency cycle): such an object is held, nothing of it is undone. `unsettled` names teams (empty for
-    the site's own objects) with a broken file that never was good: it may describe an object that is missing here,
-    so nothing that belongs to them may be removed. `lingering` are objects that no file describes any more and that
-    stay in force only because a broken file may.
+    the site's own objects) with a broken file that never was good, or with two files for one object of which none
+    was accepted: they may describe an object that is missing here, so nothing that belongs to them may be removed.
+    `lingering` are objects that no file describes any more and that stay in force only because a broken file may.
     """
 
     revision: str

@@ -394,6 +394,37 @@ def test_a_torn_last_line_costs_one_word_and_is_written_anew() -> None:
     assert set(Cache(state).load()) == {user_id("alice"), user_id("bob"), user_id("carol")}
 
 
+def test_a_daemon_that_was_overtaken_spoils_no_cache() -> None:
+    state = FakeFiles()
+    former = Repo(state)
+    former.load(a=user("alice", "1"))
+    leader = Repo(state)
+    leader.load(a=user("alice", "1"), b=user("bob"))
+    for number in range(3):
+        former.load(a=user("alice", f"former {number}"))
+        leader.load(b=user("bob", f"leader {number}"))
+        kept = Cache(state).load()
+        assert set(kept) == {user_id("alice"), user_id("bob")}
+        assert kept[user_id("bob")].parsed.document.spec.display_name == f"leader {number}"
+
+
+@pytest.mark.parametrize("spoil", [lambda state: state.remove(FILE), lambda _: None], ids=["no cache", "a cache"])
+def test_what_two_files_describe_has_not_left_although_nothing_is_remembered(
+    spoil: Callable[[FakeFiles], None],
+) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.commit({"teams/rl/a.yaml": job("a"), "teams/nlp/b.yaml": job("b", "nlp"), "c.yaml": user("carol")})
+    repo.commit({"teams/rl/copy.yaml": job("a"), "copy.yaml": user("carol")})
+    spoil(state)
+    repo.loader = Loader(state)
+    desired = repo.commit({})
+    for who in (ObjectId("Job", "rl", "a"), user_id("carol")):
+        assert who in desired.objects or who.team in desired.unsettled
+    assert "nlp" not in desired.unsettled
+    assert repo.commit({"teams/rl/copy.yaml": None, "copy.yaml": None}).unsettled == frozenset()
+
+
 PATHS = ["a.yaml", "b.yaml", "teams/rl/c.yaml", "teams/rl/d.yaml"]
 contents = st.sampled_from(
     [None, BROKEN, user("alice", "1"), user("alice", "2"), user("bob"), job("x"), job("x", rerun=1)]
