@@ -57,7 +57,7 @@ def test_a_claimed_attempt_is_never_run_again(lab: MachineLab) -> None:
     assert (lab.read("claim"), lab.read("result")) == before
 
 
-def test_an_attempt_that_the_daemon_took_never_runs_and_is_gone(lab: MachineLab) -> None:
+def test_an_attempt_that_the_daemon_took_is_gone(lab: MachineLab) -> None:
     lab.describe()
     lab.write("claim", {"submissionId": ID, "burnt": True})
     lab.run()

@@ -1,7 +1,8 @@
 """Files in memory with the crash model of a disk: what is not flushed may be lost, whole or in part.
 
-The steps of every operation are those of `DiskFiles`: data is flushed before it gets its name, the folder after.
-`tests/contract/test_files.py` holds both to the same promises.
+The steps of every operation are those of `DiskFiles`: data is flushed before it gets its name, the folder after
+(test_content_is_flushed_before_it_gets_its_name_and_the_folder_after). For the rest `tests/contract/test_files.py`
+holds both to the same promises (test_fake_and_disk_tell_the_same_story).
 """
 
 import errno
@@ -58,7 +59,10 @@ class FakeFiles:
         self.die_at: int | None = None
 
     def fail(self, number: int, *, step: str = "", path: str = "", times: int = 1) -> None:
-        """Let the next `times` steps of this name (open, write, flush, name, flush folder) end with an errno."""
+        """Let the next `times` steps of this name (open, write, flush, name, flush folder) end with an errno.
+
+        What is there stays (test_a_fault_before_the_name_keeps_the_old_file, test_a_full_disk_keeps_the_old_file).
+        """
         self._faults.append(_Fault(number, step, path, times))
 
     def mend(self) -> None:

@@ -17,16 +17,24 @@ World: TypeAlias = Callable[[Machine, JsonObject], JsonObject | bytes | None]
 
 
 class Mishap(StrEnum):
-    """What can go wrong between us and a machine; `tests/remote/test_ssh.py` shows each on a real sshd."""
+    """What can go wrong between us and a machine."""
 
-    UNREACHABLE = "unreachable"  # refused or no route: known at once
-    SILENT = "silent"  # accepts and says nothing: the banner never comes
-    AUTH_DENIED = "auth denied"
-    HOST_KEY_CHANGED = "host key changed"
-    LOST_REQUEST = "lost request"  # sent, never arrived
-    LOST_REPLY = "lost reply"  # arrived and done, the answer never came back
-    CUT_REPLY = "cut reply"  # arrived and done, half of the answer came back
-    DUPLICATE = "duplicate"  # arrived twice
+    # Known at once (test_what_never_reached_the_machine_is_not_done).
+    UNREACHABLE = "unreachable"
+    # It accepts connections, and the banner never comes (test_what_never_reached_the_machine_is_not_done).
+    SILENT = "silent"
+    AUTH_DENIED = "auth denied"  # test_what_never_reached_the_machine_is_not_done
+    HOST_KEY_CHANGED = "host key changed"  # test_what_never_reached_the_machine_is_not_done
+    # Sent, never arrived: to us the same as a lost reply (test_what_ran_without_telling_how_it_ended_is_unknown).
+    LOST_REQUEST = "lost request"
+    # Arrived and done, no answer came back (test_what_ran_without_telling_how_it_ended_is_unknown).
+    LOST_REPLY = "lost reply"
+    # Arrived and done, half of the answer came back (test_anything_but_one_whole_answer_is_unknown).
+    CUT_REPLY = "cut reply"
+    # Done and answered, how it ended did not come back (test_what_ran_without_telling_how_it_ended_is_unknown).
+    LOST_STATUS = "lost status"
+    # Arrived twice (test_nobody_keeps_a_request_from_being_sent_twice).
+    DUPLICATE = "duplicate"
 
 
 NOT_SENT = {
@@ -74,7 +82,8 @@ class FakeGate:
         if answer is None or mishap is Mishap.LOST_REPLY:
             self._pass_time(timeout)
             return Unknown(f"{machine}: no answer within the time limit")
-        return talk.outcome(answer[: len(answer) // 2] if mishap is Mishap.CUT_REPLY else answer, 0, b"")
+        status = -1 if mishap is Mishap.LOST_STATUS else 0
+        return talk.outcome(answer[: len(answer) // 2] if mishap is Mishap.CUT_REPLY else answer, status, b"")
 
     def close(self) -> None:
         """Remember that it was closed."""

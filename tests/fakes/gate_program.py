@@ -19,10 +19,14 @@ def answer(result: object) -> None:
     say({"protocol": 1, "ok": True, "result": result})
 
 
-def echo(args: dict[str, Any]) -> None:
+def note(args: dict[str, Any]) -> None:
     if mark := args.get("mark"):
         with Path(mark).open("a") as ran:
             ran.write("ran\n")
+
+
+def echo(args: dict[str, Any]) -> None:
+    note(args)
     answer({"args": args, "argv": sys.argv[1:], "pid": os.getpid(), "via": os.environ.get("SSH_CONNECTION")})
 
 
@@ -57,7 +61,8 @@ def complain(args: dict[str, Any]) -> None:
     sys.exit(3)
 
 
-def kill_itself(_: dict[str, Any]) -> None:
+def kill_itself(args: dict[str, Any]) -> None:
+    note(args)
     answer({})
     os.kill(os.getpid(), signal.SIGKILL)
 

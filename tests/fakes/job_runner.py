@@ -1,6 +1,6 @@
 """The job runner of the node program, without processes: what it writes, when it ends, and what ends it.
 
-Each rule names the test of `tests/node/test_runner.py` (or `test_ray.py` beside it) that saw it on the real one.
+Each rule names the test that saw it here and on the real one; `test_names.py` looks for them.
 """
 
 import hashlib
@@ -195,7 +195,7 @@ class Runners:
         self.ray.after(BEAT_SECONDS, lambda: self._beat(run))
 
     def _newer_head(self, run: Run) -> bool:
-        """Say whether a signed head file is newer (test_an_unsigned_newer_head_ends_nothing)."""
+        """Say whether a signed head file is newer (test_an_attempt_of_an_older_head_does_not_begin)."""
         file = self._shared.read_elsewhere(run.task["headFile"].removeprefix(f"{ROOT}/"))
         if file is None:
             return False

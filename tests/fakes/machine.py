@@ -1,7 +1,7 @@
 """Machines without processes: what stands behind the gates, as the node program behaves.
 
 Requests are read by the node program's own parsers, so that what it refuses is refused here. Each rule names the
-test in `tests/node/` that saw it on the real one.
+test that saw it here and on the real one; `test_names.py` looks for them.
 """
 
 import json
@@ -115,7 +115,7 @@ class Machines:
         if machine.ray_version != order.ray_version:
             # test_a_machine_that_cannot_do_it_says_so_at_once
             raise NotDone(REFUSED, f"Ray {machine.ray_version}, the cluster asks for {order.ray_version}")
-        machine.known_boots.add(machine.place.boot)  # test_a_start_remembers_the_boot_that_it_is_in
+        machine.known_boots.add(machine.place.boot)  # test_what_ran_before_this_machine_was_started_again_is_gone
         started = machine.slots[key] = Slot(order.role, order.cluster, order.node, order)
         fails = machine.failing_starts > 0
         machine.failing_starts -= fails
@@ -248,7 +248,7 @@ class Machines:
     # What happens to machines.
 
     def kill_ray(self, slot: Slot) -> None:
-        """SIGKILL a head or raylet (test_a_killed_raylet_fails_its_slot_and_the_worker_can_join_again)."""
+        """SIGKILL a head or raylet (test_the_end_of_a_core_process_fails_the_slot)."""
         if slot.role == HEAD and slot.running:
             assert slot.head is not None, "what runs has a head"
             self.ray.kill_head(slot.head)

@@ -17,13 +17,21 @@ from tests.fakes.ray_world import Head, Job, Node, RayWorld
 class Fault(Enum):
     """What can go wrong with one call."""
 
-    NO_CONNECTION = auto()  # nothing was sent
-    LOST_REQUEST = auto()  # it never arrived, and nobody can tell
-    LOST_REPLY = auto()  # it took effect, and nobody can tell
-    DUPLICATE = auto()  # it arrived twice
-    SERVER_ERROR = auto()  # HTTP 500 without effect
-    RUBBISH = auto()  # an answer that is not Ray's, without effect
-    WRONG_TOKEN = auto()  # refused
+    # Nothing was sent (test_a_dead_head_is_absent_and_its_drivers_run_on).
+    NO_CONNECTION = auto()
+    # It never arrived, and nobody can tell (test_what_a_frozen_head_was_asked_dies_with_it).
+    LOST_REQUEST = auto()
+    # It took effect, and nobody can tell (test_a_frozen_head_obeys_late).
+    LOST_REPLY = auto()
+    # It arrived twice (test_an_id_runs_once).
+    DUPLICATE = auto()
+    # HTTP 500 without effect (test_a_submit_ends_as_the_answer_says, test_a_fault_says_what_a_caller_can_know).
+    SERVER_ERROR = auto()
+    # No answer of Ray's, and no effect either:
+    # test_rubbish_leaves_an_effect_unknown_and_is_in_time, test_a_fault_says_what_a_caller_can_know
+    RUBBISH = auto()
+    # Refused (test_a_wrong_token_is_refused_and_does_nothing).
+    WRONG_TOKEN = auto()
 
 
 class FakeRay:
@@ -44,6 +52,7 @@ class FakeRay:
 
     def look(self, head: HeadAddress, submission_ids: Sequence[str], timeout: timedelta) -> Sighting[HeadSeen]:
         """Look at a head, its nodes and the given jobs."""
+        # test_a_head_shows_session_version_nodes_and_that_it_is_closed
         fault = self._begin("look", head)
         now = self._clock.now()
         there = self.world.head_at(head)
@@ -64,6 +73,7 @@ class FakeRay:
 
     def submit(self, head: HeadAddress, submission: Submission, timeout: timedelta) -> Outcome:
         """Hand a job to Ray. An id that Ray already has is `Done`: an earlier try succeeded."""
+        # test_an_id_runs_once, test_an_id_that_ray_would_mistreat_is_not_sent
         if not SUBMISSION_ID.fullmatch(submission.submission_id):
             return NotDone(FailureKind.INVALID, "this is not a submission id")
         if not submission.entrypoint.startswith("exec "):
@@ -73,7 +83,10 @@ class FakeRay:
         )
 
     def stop(self, head: HeadAddress, submission_id: str, timeout: timedelta) -> Outcome:
-        """Ask Ray to end a job, also one that has not started. `Done` means asked, not ended."""
+        """Ask Ray to end a job, also one that has not started. `Done` means asked, not ended.
+
+        test_a_running_job_is_stopped_and_not_deleted, test_a_pending_job_can_be_stopped
+        """
 
         def ask(there: Head) -> Outcome:
             job = there.jobs.get(submission_id)
@@ -92,7 +105,7 @@ class FakeRay:
             job = there.jobs.get(submission_id)
             if job is None:
                 return Done({"existed": False})
-            if not job.status.ended:
+            if not job.status.ended:  # test_a_running_job_is_stopped_and_not_deleted
                 return NotDone(FailureKind.TRANSIENT, "Ray keeps the record: the job has not ended")
             del there.jobs[submission_id]
             return Done({"existed": True})
@@ -105,8 +118,8 @@ class FakeRay:
         def tell(there: Head) -> Outcome:
             node = there.nodes.get(node_id)
             if node is None or node.state is RayNodeState.DEAD:
-                return Done({"gone": True})
-            if node.is_head:
+                return Done({"gone": True})  # test_a_drained_node_takes_nothing_new_and_leaves
+            if node.is_head:  # test_the_head_s_own_node_is_never_drained
                 return NotDone(FailureKind.REFUSED, "Ray refuses the drain: it is the head's own node")
             self.world.drain(there, node)
             return Done({"gone": False})
@@ -123,7 +136,7 @@ class FakeRay:
     def _token(self, head: HeadAddress) -> str | None:
         try:
             return self._tokens(head.cluster)
-        except FilesError:  # test_an_unreadable_token_is_said_by_kind_only
+        except FilesError:  # as the real door does: an effect is not begun, a look is no answer
             return None
 
     def _about_job(

@@ -1,6 +1,6 @@
 """A world of Ray heads, nodes, jobs and driver processes that behaves as measured; time passes by `advance` only.
 
-Each rule names the test of `tests/contract/test_ray.py` that saw it on real Ray.
+Each rule names the test that saw it here and on real Ray; `test_names.py` looks for them.
 """
 
 import heapq
@@ -250,7 +250,7 @@ class RayWorld:
         self._leave_if_idle(head, node)
 
     def free(self, head: Head, node: Node) -> dict[str, float]:
-        """Return what is free on a node; an amount of zero is left out, as Ray does."""
+        """Return what is free on a node; zero is left out (test_what_a_job_takes_is_not_free)."""
         used = sum(job.submission.num_cpus for job in _on(head, node))
         free = {**node.total, "CPU": node.total.get("CPU", 0.0) - used}
         return {name: amount for name, amount in free.items() if amount > 0} if node.running else {}
@@ -284,13 +284,14 @@ class RayWorld:
     def _start(self, head: Head, job: Job, node: Node) -> None:
         if job.status.ended or not node.running or not head.alive:
             return
+        # test_a_job_runs_where_it_shall_and_carries_its_stamp
         job.status, job.message = RayJobStatus.RUNNING, "Job is currently running."
         process = job.process = Process(job.submission.submission_id, node, self._programs(job.submission))
         self.processes.append(process)
         self._begins(job.submission, process)
         if process.program.seconds != float("inf"):
             self.after(process.program.seconds, lambda: self._end_process(head, job, process))
-        if job.stop_asked:  # the supervisor was asked while it started, and obeys once it can
+        if job.stop_asked:  # test_a_job_that_is_stopped_while_it_starts_never_runs_on
             self.stop(head, job)
 
     def _end_process(self, head: Head, job: Job, process: Process, how: End = End.EXITED) -> None:
@@ -298,8 +299,11 @@ class RayWorld:
             return
         process.alive = False
         process.ended(how)
-        if not process.node.running:  # it has outlived its supervisor, and nobody watches it
+        if (
+            not process.node.running
+        ):  # it has outlived its supervisor: test_a_dead_head_is_absent_and_its_drivers_run_on
             return
+        # test_a_failed_job_shows_its_exit_code
         code = process.program.exit_code if how is not End.KILLED else -9
         if how is End.STOPPED:
             job.end(RayJobStatus.STOPPED, "Job was intentionally stopped.")
@@ -315,6 +319,8 @@ class RayWorld:
             return
         node.running = False
         for process in self.processes:
+            # test_a_driver_that_forked_away_outlives_even_its_raylet,
+            # test_without_exec_a_driver_outlives_its_raylet
             if process.node is node and process.alive and not process.program.outlives_raylet:
                 process.alive = False
                 process.ended(End.KILLED)
@@ -335,6 +341,7 @@ class RayWorld:
         self.after(IDLE_LEAVE, leave)
 
     def _give_up(self, job: Job) -> None:
+        """End a job that had no place for too long (test_a_job_that_never_gets_a_place_fails)."""
         if job.status is RayJobStatus.PENDING and job.process is None:
             job.end(RayJobStatus.FAILED, "failed to start in time", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT")
 

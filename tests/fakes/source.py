@@ -41,14 +41,18 @@ class FakeSource:
         return self._add(self._tip, files, links)
 
     def force_push(self, files: Files) -> str:
-        """Replace the branch by a commit without parents that holds only these files; return its revision."""
+        """Replace the branch by a commit without parents that holds only these files; return its revision.
+
+        test_rewritten_history_is_held_until_the_revision_is_accepted
+        """
         return self._add(None, files, ())
 
     def push_back_to(self, revision: str) -> None:
-        """Move the branch to an earlier revision."""
+        """Move the branch to an earlier revision (test_going_back_to_an_earlier_revision_is_a_rewrite)."""
         self._tip = self._commits[revision]
 
     def delete_branch(self) -> None:
+        """Take the branch away (test_a_deleted_branch_is_a_problem_until_it_is_back)."""
         self._branch = False
 
     def restore_branch(self) -> None:
@@ -59,6 +63,7 @@ class FakeSource:
         self._problem = SourceProblem(fault, message)
 
     def unreachable(self) -> None:
+        """Let the remote be gone (test_a_remote_out_of_reach_is_a_problem_until_it_is_back)."""
         self.fail(SourceFault.UNREACHABLE, "the remote does not answer")
 
     def corrupt(self) -> None:
@@ -70,7 +75,7 @@ class FakeSource:
         self._hidden.clear()
 
     def hide(self, content: bytes) -> None:
-        """Make this content unreadable, as a missing blob is."""
+        """Make this content unreadable, as a missing blob is (test_ids_that_are_not_there_are_left_out)."""
         self._hidden.add(blob_id(content))
 
     # What the source says.

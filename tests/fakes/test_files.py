@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,21 @@ def test_a_crash_inside_append_leaves_a_prefix(seed: int, step: int) -> None:
     content = files.read("d/x")
     assert content is not None
     assert content == OLD + NEW if done else (OLD + NEW).startswith(content) and content.startswith(OLD)
+
+
+def test_content_is_flushed_before_it_gets_its_name_and_the_folder_after() -> None:
+    story: list[str] = []
+
+    class Told(FakeFiles):
+        def _step(self, step: str, path: str, folder: Any) -> None:
+            story.append(step)
+            super()._step(step, path, folder)
+
+    files = Told()
+    for write in (files.write, files.create, files.append):
+        write(f"{write.__name__}/x", b"1")
+    whole = ["open", "write", "flush", "name", "flush folder"]
+    assert story == [*whole, *whole, *(step for step in whole if step != "name")]
 
 
 def test_torn_appends_do_happen() -> None:

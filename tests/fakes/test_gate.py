@@ -39,6 +39,7 @@ class World:
         (Mishap.LOST_REQUEST, None, 0, TIMEOUT),
         (Mishap.LOST_REPLY, None, 1, TIMEOUT),
         (Mishap.CUT_REPLY, None, 1, timedelta()),
+        (Mishap.LOST_STATUS, None, 1, timedelta()),
     ],
 )
 def test_a_mishap_has_its_outcome_and_its_truth(
