@@ -97,9 +97,12 @@ class FakeFiles:
         found = folder.live.get(name) if folder is not None else None
         return found.live if found is not None else None
 
-    def reveal(self) -> None:
-        """Let all clients see the same again."""
-        self._hidden.clear()
+    def reveal(self, path: str = "") -> None:
+        """Let all clients see the same again, of one file or of all."""
+        if path:
+            self._hidden.pop(path, None)
+        else:
+            self._hidden.clear()
 
     def read(self, path: str, *, limit: int = 1 << 20) -> bytes | None:
         """Return the whole file, or None when it is proven absent. More than `limit` bytes is an error."""

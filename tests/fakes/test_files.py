@@ -126,6 +126,9 @@ def test_a_write_of_another_client_can_stay_hidden_for_a_while() -> None:
     assert files.read("jobs/a/claim.json") == OLD
     assert files.read("jobs/a/result.json") is None
     assert files.list("jobs/a") == ("claim.json",)
-    files.reveal()
+    files.reveal("jobs/a/result.json")
     assert files.read("jobs/a/result.json") == NEW
+    assert files.read("jobs/a/claim.json") == OLD
+    files.reveal()
+    assert files.read("jobs/a/claim.json") == NEW
     assert files.list("jobs/a") == ("claim.json", "result.json")

@@ -145,7 +145,8 @@ def slow_effect(world: World, a: int, b: int) -> None:
 def disk_fault(world: World, a: int, b: int) -> None:
     files = (world.state, world.shared, world.status)[a % 3]
     step = ("", "write", "flush", "name", "flush folder", "open")[b % 6]
-    files.fail((errno.ENOSPC, errno.EIO)[b % 2], step=step, times=1 + a % 4)
+    number = (errno.ENOSPC, errno.EIO, errno.ESTALE, errno.EDQUOT, errno.EROFS)[b % 5]
+    files.fail(number, step=step, times=1 + a % 4)
 
 
 def disk_full(world: World, a: int, b: int) -> None:
