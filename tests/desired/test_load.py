@@ -405,7 +405,7 @@ def test_a_daemon_that_was_overtaken_spoils_no_cache() -> None:
         leader.load(b=user("bob", f"leader {number}"))
         kept = Cache(state).load()
         assert set(kept) == {user_id("alice"), user_id("bob")}
-        assert kept[user_id("bob")].parsed.document.spec.display_name == f"leader {number}"
+        assert f"leader {number}".encode() in kept[user_id("bob")].parsed.written
 
 
 @pytest.mark.parametrize("spoil", [lambda state: state.remove(FILE), lambda _: None], ids=["no cache", "a cache"])
