@@ -83,8 +83,13 @@ class Collector:
         return replace(world.observed, **tables)
 
     def settled(self, target: str) -> None:
-        """Hear that an effect on `target` has ended: what was seen of it before is no answer any more."""
+        """Hear that an effect on `target` has ended: what was seen of it before is no answer any more.
+
+        Nor does it rest any longer for silences before it: it may be another head by now.
+        """
         now = self._clock.now()
+        with self._lock:
+            self._breakers.pop(target, None)
         if len(self._settled) > MANY_TARGETS:
             self._settled = {each: when for each, when in self._settled.items() if now.since(when) < LONGEST_LOOK}
         self._settled[target] = now

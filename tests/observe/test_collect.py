@@ -86,6 +86,28 @@ def test_what_could_not_be_asked_is_soon_tried_again(*, asked: bool, rests: int)
     assert collector.wake_at.since(clock.now()) == timedelta(seconds=rests)
 
 
+def test_after_an_effect_its_target_is_asked_at_once() -> None:
+    clock = FakeClock()
+    asked: list[int] = []
+
+    def see(_: Doors) -> Sighting[Any]:
+        asked.append(1)
+        return Unreachable("no answer", clock.now())
+
+    look = Look("heads", "main", "head:main", see)
+    collector = Collector(DOORS, clock, None, timedelta())
+    for _ in range(8):
+        collector.observe(cast(World, _Blank()), lambda _: [look])
+        clock.advance(timedelta(seconds=30))
+    before = len(asked)
+    collector.observe(cast(World, _Blank()), lambda _: [look])
+    collector.observe(cast(World, _Blank()), lambda _: [look])
+    assert len(asked) == before + 1, "it rests"
+    collector.settled("head:main")
+    collector.observe(cast(World, _Blank()), lambda _: [look])
+    assert len(asked) == before + 2
+
+
 class _Blank:
     observed = Observed()
     in_flight: frozenset[str] = frozenset()
