@@ -26,6 +26,8 @@ SUBMISSION_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,120}", re.ASCII)
 NODE_ID = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
 # What may stand in a header without changing it; `ray get-auth-token` makes 64 hex digits.
 TOKEN = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
+# What gRPC says for a token that is wrong or missing.
+REFUSALS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 # What is left for the stop of a pending job when the HTTP half of the stop took its time.
 GCS_SHARE = 0.3
 
@@ -125,7 +127,7 @@ class RayClient:
                 return NotDone(FailureKind.REFUSED, f"Ray refuses the drain: {why}")
             case Failed(sent=False, message=message):
                 return NotDone(FailureKind.TRANSIENT, f"the GCS was not asked: {message}")
-            case Failed(code="UNAUTHENTICATED" | "PERMISSION_DENIED"):
+            case Failed(code=code) if code in REFUSALS:
                 return NotDone(FailureKind.REFUSED, "the GCS refuses our token; check the cluster's token file")
             case Failed(code, message):
                 return Unknown(f"the GCS was asked to drain, but: {message or code}")
@@ -145,6 +147,8 @@ class RayClient:
         reply = self._gcs.ask(head, self._token(head), request, budget)
         if isinstance(reply, Failed):
             reason = f"the GCS gave no answer ({reply.code}): {reply.message}"
+            if reply.code in REFUSALS:
+                reason = "the GCS refuses our token; check the cluster's token file"
             return self._unreachable(reason, asked=not reply.ours)
         if reply.result.get("session") != version.session:
             return self._unreachable("dashboard and GCS belong to different sessions; the head is being replaced")

@@ -186,6 +186,16 @@ def test_a_stranger_without_an_answer_leaves_the_look_unreachable(gcs: Callable[
     assert isinstance(look(gcs(told()), VERSION, hang_up), Unreachable)
 
 
+def test_a_gcs_that_refuses_our_token_is_told_as_that(gcs: Callable[[Told], RayClient], tmp_path: Path) -> None:
+    client = gcs(told())
+    refusal = {"failed": "UNAUTHENTICATED", "message": "InvalidAuthToken: Authentication token is missing"}
+    (tmp_path / "answer").write_bytes(orjson.dumps(refusal))
+    sighting = look(client, VERSION)
+    assert isinstance(sighting, Unreachable)
+    assert sighting.asked
+    assert sighting.reason == "the GCS refuses our token; check the cluster's token file"
+
+
 def test_a_child_of_ours_that_cannot_run_is_no_silence_of_the_head(tmp_path: Path) -> None:
     client = RayClient(SystemClock(), lambda _cluster: "token", lambda _cluster: str(tmp_path / "no-python"))
     sighting = look(client, VERSION)
