@@ -40,6 +40,7 @@ class Mortal(Installation):
         self.state = self.home / "state"
         self.log = self.home / "daemon.log"
         self.runs_file = self.home / "runs"
+        self._read = 0
         for folder in (self.status, self.state):
             folder.mkdir(mode=0o700)
         settings = self.home / "rayops.toml"
@@ -161,6 +162,16 @@ class Mortal(Installation):
     def wait_gone(self, path: str) -> None:
         """Wait until the status document is gone."""
         self.wait(lambda: self.object(path) is None, f"{path} is gone")
+
+    def said(self) -> str:
+        """Return what the daemon has logged since `hear_out`."""
+        with self.log.open("rb") as file:
+            file.seek(self._read)
+            return file.read().decode(errors="replace")
+
+    def hear_out(self) -> None:
+        """Let what was logged so far be old."""
+        self._read = self.log.stat().st_size
 
     def nothing_is_torn(self) -> None:
         """Check that everything that is written in one step reads as a whole."""
