@@ -153,23 +153,20 @@ def _source(settings: Settings, clock: Clock, mirror: Path, called_off: Event | 
     if source.directory is not None:
         return DirectorySource(source.directory / source.path, clock, limits=limits)
     assert source.url is not None, "settings name one source"
+    git = GitSettings(
+        url=source.url,
+        state=mirror,
+        branch=source.branch,
+        sub_path=source.path,
+        ssh_key=source.ssh_key,
+        known_hosts=source.known_hosts,
+        token_file=source.token_file,
+        allow_http=source.allow_http,
+        limits=limits,
+    )
     with explained(str(mirror)):
         mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return GitSource(
-        GitSettings(
-            url=source.url,
-            state=mirror,
-            branch=source.branch,
-            sub_path=source.path,
-            ssh_key=source.ssh_key,
-            known_hosts=source.known_hosts,
-            token_file=source.token_file,
-            allow_http=source.allow_http,
-            limits=limits,
-        ),
-        clock,
-        called_off,
-    )
+        return GitSource(git, clock, called_off)
 
 
 def _gate(machines: MachineSettings, program: str, sha256: str, clock: Clock) -> Gate:

@@ -30,6 +30,7 @@ class SourceFault(StrEnum):
     REWRITTEN = "HistoryRewritten"  # the tip does not descend from the applied revision
     CORRUPT = "Corrupt"  # missing or damaged objects
     TOO_LARGE = "TooLarge"  # more files or bytes than allowed
+    STORAGE = "Storage"  # our own disk, where the mirror is, is full, read-only or failing
     BAD_ENTRY = "BadEntry"  # symlink, submodule or a name that no desired file may have
 
 

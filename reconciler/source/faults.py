@@ -8,8 +8,10 @@ from reconciler.source.child import Cut, Ended
 
 # Ordered, first match wins: a refusal often drags a general "could not read from remote" behind it.
 _TEXTS: tuple[tuple[re.Pattern[str], SourceFault], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), fault)
+    (re.compile(pattern, re.IGNORECASE | re.MULTILINE), fault)
     for pattern, fault in (
+        # First: git then calls what it was reading corrupt. A line of the other side's is about its own disk.
+        (r"^(?!remote: ).*(no space left|read-only file system|quota exceeded)", SourceFault.STORAGE),
         (r"couldn't find remote ref", SourceFault.NO_BRANCH),
         (r"host key verification failed|host identification has changed", SourceFault.REFUSED),
         (r"permission denied|authentication failed|could not read (username|password)", SourceFault.REFUSED),

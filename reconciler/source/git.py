@@ -74,10 +74,14 @@ class GitSource:
         """
         try:
             return self._newest(applied, accepted)
+        except OSError as error:
+            return _no_storage(error)
         except Damaged as damage:
             self._damaged, reason = True, str(damage)
         try:
             return self._newest(applied, accepted)
+        except OSError as error:
+            return _no_storage(error)
         except Damaged:
             return SourceProblem(SourceFault.CORRUPT, f"the desired repository cannot be read: {reason}", self._tip)
 
@@ -85,6 +89,8 @@ class GitSource:
         """Return the revision of a commit id (full, or at least seven digits) or of a branch of the remote."""
         try:
             return self._at(revision)
+        except OSError as error:
+            return _no_storage(error)
         except Damaged as damage:
             self._damaged = True
             return SourceProblem(SourceFault.CORRUPT, f"the mirror of the desired repository is damaged: {damage}")
@@ -152,15 +158,18 @@ class GitSource:
             return SourceProblem(SourceFault.CORRUPT, f"{self._harm}; rebuilding waits a while")
         fresh = self._mirror_at("mirror.new")
         fresh.remove()
+        if (problem := fresh.create()) is not None:
+            fresh.remove()
+            return problem
         try:
-            fresh.create()
             problem = self._fetch(fresh, self._branch_name(self._branch), TIP)
             if problem is None:
                 self._change_over(fresh)
                 return None
         except Damaged as damage:
             problem = SourceProblem(SourceFault.CORRUPT, f"the remote itself is damaged: {damage}")
-        fresh.remove()
+        finally:
+            fresh.remove()
         if problem.fault in {SourceFault.CORRUPT, SourceFault.TOO_LARGE}:
             self._failed_rebuilds += 1
             self._harm = problem.message
@@ -268,6 +277,11 @@ def _gitpython() -> "type[Git]":
     from git import Git
 
     return Git
+
+
+def _no_storage(error: OSError) -> SourceProblem:
+    message = f"the mirror of the desired repository cannot be written: {error.strerror}; it is tried again"
+    return SourceProblem(SourceFault.STORAGE, message)
 
 
 def _take_lock(state: Path) -> int:

@@ -48,11 +48,13 @@ class Mirror:
         self._packs = folder / "objects" / "pack"
         self._objects = Objects(lambda arguments: launch(folder, arguments, PIPE), limits.local)
 
-    def create(self) -> None:
+    def create(self) -> SourceProblem | None:
         """Make the empty repository; no template, so that there is no hook in it."""
         ended = self._run("init", "--bare", "--quiet", "--template=", "--initial-branch=none")
-        if not ended.well:
-            raise Damaged(f"git init: {redacted(ended.error)}")
+        if ended.well:
+            return None
+        # No remote has a part in it.
+        return SourceProblem(SourceFault.STORAGE, f"the mirror cannot be made: {redacted(ended.error)}")
 
     def exists(self) -> bool:
         """Say whether there is a repository to go on with."""
