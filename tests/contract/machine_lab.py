@@ -1,5 +1,6 @@
 """One machine to experiment on: the fake one, or the real node program with a pretended Ray. Tests do not know."""
 
+import hashlib
 import json
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from tests.node.machine import SITE, TOKEN, NodeMachine, kill, names, ports
 from tests.node.signed import HeadKey
 
 ID = "rl.ppo-0a1b2c3d-1"
+NO_DIGEST = "0" * 64
 NODES = {"head": "n1", "worker": "w1"}
 # Runs SECONDS and ends with CODE; asked to end, it takes STOP_SECONDS for it.
 _WORK = """#!/bin/sh
@@ -113,6 +115,7 @@ class FakeMachineLab:
         for machine in self.places.values():
             self.machines.add(machine)
         self._folder = f"jobs/{ID}"
+        self._digest = NO_DIGEST
 
     def ask(self, verb: str, args: dict[str, Any], term: int = 1, role: str = "worker") -> dict[str, Any]:
         request = {"protocol": 1, "verb": verb, "site": SITE, "term": term, "nodeDir": "~/.rayops", "args": args}
@@ -136,8 +139,11 @@ class FakeMachineLab:
 
     def describe(self, seconds: float = 1000, code: int = 0, stop: float = 0.0, **change: Any) -> None:
         task = {**_task("work", seconds, code, stop), "env": {"RAYOPS_NODES": "w1"}, **change}
-        task |= {"headFile": f"{ROOT}/head.json", "allowedSigners": f"{ROOT}/allowed_signers"}
+        task |= {"headFile": f"{ROOT}/head.json", "allowedSigners": FakeSigner().allowed_signers()}
         self.write("config/attempt", task)
+        self._digest = hashlib.sha256(
+            self.shared.read_elsewhere(f"{self._folder}/config/attempt.json") or b""
+        ).hexdigest()
 
     def run(self) -> None:
         for role in ("head", "worker"):
@@ -147,7 +153,7 @@ class FakeMachineLab:
         self.kill_keeper("worker")  # nobody is above the runner on the other machine either
         # Ray forgets and is told again: the only way to a second runner.
         self._head.jobs.pop(ID, None)
-        entrypoint = f"exec python3 -I /shared/node.pyz run {ROOT}/{self._folder}"
+        entrypoint = f"exec python3 -I /shared/node.pyz run {ROOT}/{self._folder} {self._digest}"
         self.machines.ray.submit(self._head, Submission(ID, entrypoint, {}, {}, {"rayops-node": "w1"}))
         self.wait(2)
 
@@ -169,7 +175,6 @@ class FakeMachineLab:
     def publish(self, epoch: int, *, signed: bool = True) -> None:
         payload = json.dumps({"cluster": "main", "epoch": epoch})
         signature = FakeSigner().sign(payload.encode() if signed else b"another text")
-        self.shared.write("allowed_signers", FakeSigner().allowed_signers().encode())
         self.shared.write("head.json", json.dumps({"payload": payload, "signature": signature}).encode())
 
     def write(self, name: str, document: dict[str, Any]) -> None:

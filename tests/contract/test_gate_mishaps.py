@@ -1,7 +1,6 @@
 """What a caller hears when something goes wrong on the way to a gate, and whether the gate ran."""
 
 import socket
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,12 +13,11 @@ from reconciler.clock import SystemClock
 from reconciler.model.json import JsonObject
 from reconciler.model.machine import Machine
 from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
-from reconciler.remote.command import GateCommand
 from reconciler.remote.ssh import SshAccess, SshGate
 from tests import netns
 from tests.fakes.gate import FakeGate, Mishap
+from tests.gateprogram import gate_command
 
-PROGRAM = Path(__file__).parents[1] / "fakes" / "gate_program.py"
 AMPLE, SHORT = timedelta(seconds=30), timedelta(seconds=3)
 
 
@@ -111,7 +109,7 @@ class RealWay:
         self, machine: Machine, timeout: timedelta = AMPLE, *, verb: str = "echo", key: Path | None = None
     ) -> Outcome:
         access = replace(self._access, key_file=key) if key is not None else self._access
-        gate = SshGate(GateCommand(str(PROGRAM), sys.executable), access, SystemClock())
+        gate = SshGate(gate_command(), access, SystemClock())
         self._gates.append(gate)
         return gate.call(machine, _request(verb, mark=str(self._mark)), timeout)
 

@@ -106,6 +106,16 @@ def test_a_bad_description_runs_nothing_and_says_so(lab: MachineLab) -> None:
     assert ended(lab) == "not-started"
 
 
+def test_a_description_that_somebody_changed_runs_nothing(lab: MachineLab) -> None:
+    lab.describe()
+    description = lab.read("config/attempt")
+    assert description is not None
+    lab.write("config/attempt", {**description, "graceSeconds": 3})
+    lab.run()
+    until(lab, lambda: lab.code() == 78)
+    assert ended(lab) == "not-started"
+
+
 @pytest.mark.parametrize(("signed", "outcome"), [(True, "fenced"), (False, "exited")])
 def test_an_attempt_of_an_older_head_does_not_begin(lab: MachineLab, signed: bool, outcome: str) -> None:
     lab.publish(4, signed=signed)
@@ -115,8 +125,8 @@ def test_an_attempt_of_an_older_head_does_not_begin(lab: MachineLab, signed: boo
 
 
 def test_a_newer_head_ends_the_program(lab: MachineLab) -> None:
-    lab.describe()
     lab.publish(3)
+    lab.describe()
     lab.run()
     lab.publish(4, signed=False)
     lab.publish(3)

@@ -133,7 +133,7 @@ class Runners:
         process.ended = lambda how: self._ended(run, how)
         task = self._shared.read_elsewhere(f"{folder}/config/attempt.json")
         if task is None or hashlib.sha256(task).hexdigest() != digest:
-            # test_a_bad_description_runs_nothing_and_says_so, and tests/attacks/test_share.py
+            # test_a_bad_description_runs_nothing_and_says_so, test_a_description_that_somebody_changed_runs_nothing
             run.reason, process.program = "not-started", Program(0.1, BAD_CONFIG)
             return
         run.task = json.loads(task)
