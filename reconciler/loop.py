@@ -4,6 +4,7 @@ A wake-up carries no data: every pass looks at all that matters and decides agai
 """
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -103,7 +104,17 @@ class Loop:
         self._memory = _Memory()
 
     def once(self) -> PassReport:
-        """Do one pass; effects that take long go on beside it and are settled by a later one."""
+        """Do one pass; what takes long goes on beside it. A bug ends it: nothing is begun, and people are told."""
+        try:
+            return self._pass()
+        except Exception as error:
+            log.exception("a pass ended with a bug")
+            place = traceback.extract_tb(error.__traceback__)[-1].name
+            return self._record(
+                Plan(""), None, (), f"a bug: {type(error).__name__} in {place}; see the daemon's log"
+            )
+
+    def _pass(self) -> PassReport:
         now = self._stages.clock.now()
         finished = self._settle(now)
         desired = self._desire()
