@@ -20,12 +20,11 @@ from reconciler.model.finished import Finished
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import META_KEY, Change, Ledger, Table
 from reconciler.model.moment import Moment
-from reconciler.model.plan import Note, Plan
+from reconciler.model.plan import Plan
 from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.world import Observed, Tuning, World
 from reconciler.observe.collect import Collector
-from reconciler.plan.lint import lint
-from reconciler.plan.planner import make_plan
+from reconciler.plan.planner import settled
 from reconciler.record.leader import Leadership
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.recorder import Recorder
@@ -34,9 +33,6 @@ from reconciler.source.source import Source
 
 log = logging.getLogger(__name__)
 
-# Notes change what is decided next; they are settled in memory before anything is done. More rounds than this
-# would mean that two rules undo each other: a bug, and then nothing is done.
-NOTE_ROUNDS = 12
 # Limits pass without a timer of their own; so a plan is never older than this.
 PLAN_AGE = timedelta(seconds=5)
 
@@ -293,17 +289,7 @@ class Loop:
 
 def settled_plan(world: World, kinds: tuple[Kind, ...]) -> tuple[Plan, World]:
     """Return the plan after its own notes have been taken in, with all of them, and the world they leave."""
-    planners = {kind.name: kind.plan for kind in kinds}
-    notes: list[Note] = []
-    for _ in range(NOTE_ROUNDS):
-        plan = make_plan(world, planners)
-        lint(plan)
-        if not plan.notes:
-            return replace(plan, notes=tuple(notes)), world
-        notes.extend(plan.notes)
-        world = replace(world, ledger=world.ledger.apply(c for note in plan.notes for c in note.changes))
-    last = plan.notes[0]
-    raise AssertionError(f"notes about {last.target} do not settle: {last.because.text}")
+    return settled(world, {kind.name: kind.plan for kind in kinds})
 
 
 def _earlier(one: Moment | None, other: Moment | None) -> Moment | None:

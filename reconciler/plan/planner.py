@@ -12,9 +12,14 @@ from reconciler.model.plan import Action, Because, Decision, Hold, Note, Plan, R
 from reconciler.model.views import departed, frozen_because, object_id, unknown
 from reconciler.model.world import World
 from reconciler.plan.brakes import brake
+from reconciler.plan.lint import lint
 from reconciler.plan.moves import moves, perhaps_moved
 from reconciler.plan.order import in_order
 from reconciler.plan.pace import paced
+
+# Notes change what is decided next; they are settled in memory before anything is done. More rounds than this
+# would mean that two rules undo each other: a bug, and then nothing is done.
+NOTE_ROUNDS = 12
 
 _PLACE = attrgetter("target", "part", "because.reason")
 
@@ -44,6 +49,20 @@ def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
         held=held,
         wake=_wake(holds),
     )
+
+
+def settled(world: World, planners: Mapping[str, PlanKind]) -> tuple[Plan, World]:
+    """Return the plan after its own notes have been taken in, with all of them, and the world they leave."""
+    notes: list[Note] = []
+    for _ in range(NOTE_ROUNDS):
+        plan = make_plan(world, planners)
+        lint(plan)
+        if not plan.notes:
+            return replace(plan, notes=tuple(notes)), world
+        notes.extend(plan.notes)
+        world = replace(world, ledger=world.ledger.apply(c for note in plan.notes for c in note.changes))
+    last = plan.notes[0]
+    raise AssertionError(f"notes about {last.target} do not settle: {last.because.text}")
 
 
 def _without(world: World, doubtful: Mapping[ObjectId, ObjectId]) -> World:

@@ -1,9 +1,7 @@
 """The status directory: what changed is written, what did not is left alone, and the index comes last."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,11 +16,11 @@ from reconciler.record.document import (
     content_digest,
     digest_of,
     document,
-    index_bytes,
     index_row,
     pretty,
     summary,
 )
+from reconciler.record.index import Index, Row
 from reconciler.record.plan_file import PlanFile
 from reconciler.record.text import Redaction, plain, written
 from reconciler.remote.files import Files, FilesError, FileStamp
@@ -37,15 +35,6 @@ QUEUES = "queue"
 
 _MAX_DOCUMENT = 16 << 20
 _MAX_INDEX = 1 << 28
-_FACTS = ("state", "sync", "health")
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    key: tuple[str, str, str]
-    content: str
-    facts: tuple[str, ...]
-    encoded: bytes
 
 
 class StatusWriter:
@@ -62,8 +51,7 @@ class StatusWriter:
         self._loaded = False
         # What our last write left of the files that come last; another daemon's would leave others.
         self._left: tuple[FileStamp | None, ...] = ()
-        self._rows: dict[str, _Row] = {}
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._index = Index()
         self._waiting: dict[str, ObjectStatus | None] = {}
         self._present: set[str] = set()
         self._summary: JsonDocument = {}
@@ -72,8 +60,6 @@ class StatusWriter:
         self._made: dict[str, str] = {}
         # What an extra was made of: the same object says the same.
         self._made_of: dict[str, object] = {}
-        self._order: list[str] | None = None
-        self._index_due = True
         self._whole_due = False
         self._plan = PlanFile(self._redaction)
         # Documents that the index on the disk may be wrong about; WRITING names them there.
@@ -110,12 +96,10 @@ class StatusWriter:
             if view.extras is not None:
                 self._write_extras(view.extras)
             self._write_summary(view)
-            if self._index_due:
-                if self._order is None:
-                    self._order = sorted(self._rows, key=lambda path: self._rows[path].key)
-                self._write_changed(INDEX, index_bytes(self._rows[path].encoded for path in self._order))
-                self._index_due = False
-            if self._doubt and not any(self._rows[path].content == "" for path in self._doubt & self._rows.keys()):
+            if self._index.due:
+                self._write_changed(INDEX, self._index.encoded())
+                self._index.due = False
+            if self._doubt and not self._index.doubts(self._doubt):
                 self._files.remove(WRITING)
                 self._doubt.clear()
             self._left = self._stamps()
@@ -155,14 +139,8 @@ class StatusWriter:
         self._present = present
         self._doubt = set(present) if self._left else self._half_written(present)
         self._left = ()
-        self._rows.clear()
-        self._order = None
-        self._counts.clear()
-        for raw in _rows_of(data):
-            row = _row(raw)
-            if row is not None and raw["path"] in present:
-                self._put(raw["path"], row)
-        self._doubt_rows(self._doubt)
+        self._index.read(_table(data), present)
+        self._index.doubt(self._doubt)
         self._loaded = True
         self.looks += 1
 
@@ -192,26 +170,25 @@ class StatusWriter:
     def _write_documents(self, view: Overview) -> None:
         now = view.as_of or self._clock.now().wall
         documents: dict[str, bytes] = {}
-        rows: dict[str, _Row] = {}
+        rows: dict[str, Row] = {}
         for path, status in self._waiting.items():
             if status is None:
                 continue
             content = content_digest(status)
-            row = self._rows.get(path)
-            if row is not None and row.content == content:
+            if self._index.content(path) == content:
                 continue
             before = self._before(path)
             after = document(status, before, now, self._redaction)
             if after is not before:
                 documents[path] = pretty(after)
-            rows[path] = _encoded(index_row(after, path, content))
+            rows[path] = Row.of(index_row(after, path, content))
         self._begin(documents)
         self._files.write_many(documents)
         self.written += len(documents)
         self._present |= documents.keys()
         self._remove([path for path, status in self._waiting.items() if status is None])
         for path, row in rows.items():
-            self._put(path, row)
+            self._index.put(path, row)
         self._waiting.clear()
 
     def _begin(self, documents: Iterable[str]) -> None:
@@ -219,12 +196,7 @@ class StatusWriter:
         if documents := set(documents):
             self._doubt |= documents
             self._files.write(WRITING, orjson.dumps(sorted(self._doubt)) + b"\n")
-            self._doubt_rows(documents)
-
-    def _doubt_rows(self, paths: set[str]) -> None:
-        """Keep rows for readers, and compare with the documents before they are believed again."""
-        for path in paths & self._rows.keys():
-            self._rows[path] = replace(self._rows[path], content="")
+            self._index.doubt(documents)
 
     def _before(self, path: str) -> JsonDocument:
         if path not in self._present:
@@ -234,7 +206,7 @@ class StatusWriter:
     def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._files.remove(path)
-            self._drop(path)
+            self._index.drop(path)
             self._present.discard(path)
             folder = path.rpartition("/")[0]
             if folder and not self._files.list(folder):
@@ -266,7 +238,9 @@ class StatusWriter:
 
     def _write_summary(self, view: Overview) -> None:
         now = view.as_of or self._clock.now().wall
-        self._summary = self._write_made(SUMMARY, summary(view, self._counts, self._summary, now)) or self._summary
+        self._summary = (
+            self._write_made(SUMMARY, summary(view, self._index.counts, self._summary, now)) or self._summary
+        )
 
     def _write_changed(self, path: str, data: bytes) -> None:
         digest = _digest(data)
@@ -280,34 +254,6 @@ class StatusWriter:
             self.written += 1
             self._disk[path] = digest
 
-    def _put(self, path: str, row: _Row) -> None:
-        before = self._rows.get(path)
-        if before is None:
-            self._order = None
-        else:
-            self._counts.subtract(_counted(before))
-        self._rows[path] = row
-        self._counts.update(_counted(row))
-        self._index_due = True
-
-    def _drop(self, path: str) -> None:
-        row = self._rows.pop(path, None)
-        if row is not None:
-            self._counts.subtract(_counted(row))
-            self._order = None
-            self._index_due = True
-
-
-def _counted(row: _Row) -> list[tuple[str, str, str]]:
-    kind = row.key[0]
-    return [(kind, "total", ""), *((kind, name, value) for name, value in zip(_FACTS, row.facts, strict=True))]
-
-
-def _encoded(row: JsonDocument) -> _Row:
-    key = (row["kind"], row["team"], row["name"])
-    facts = tuple(row[name] for name in _FACTS)
-    return _Row(key, row["content"], facts, orjson.dumps(row, option=orjson.OPT_SORT_KEYS))
-
 
 def _table(data: bytes | None) -> JsonDocument:
     try:
@@ -315,19 +261,6 @@ def _table(data: bytes | None) -> JsonDocument:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _rows_of(data: bytes | None) -> list[Any]:
-    rows = _table(data).get("objects")
-    return rows if isinstance(rows, list) else []
-
-
-def _row(raw: Any) -> _Row | None:
-    """Return a row of an index that was there, or None when it is not one of ours."""
-    names = ("kind", "team", "name", "path", "content", *_FACTS)
-    if not isinstance(raw, dict) or not all(isinstance(raw.get(name), str) for name in names):
-        return None
-    return _encoded(raw)
 
 
 def _digest(data: bytes) -> str:

@@ -15,8 +15,8 @@ from tests.fuzz.targets import ALL
 ROOT = Path(__file__).parents[2]
 # For each of twelve targets, two at a time: a minute of fuzzing in half a minute.
 SECONDS = 5.0
-# The same inputs each time, as far as the time goes: a change must not fail for what it did not bring. By hand every
-# run has a seed of its own.
+# The same inputs each time, as far as the time goes: a change must not fail for what it did not bring. By hand
+# every run has a seed of its own.
 SEED = 20
 
 

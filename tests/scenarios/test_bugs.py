@@ -25,7 +25,7 @@ def test_a_broken_rule_begins_nothing_and_is_told(monkeypatch: Any) -> None:
     story.live(20)
     assert story.state("job/rl/long") == "Running"
     make = planner.make_plan
-    monkeypatch.setattr("reconciler.loop.make_plan", lambda *given: [defect.plan(given), make(*given)][1])
+    monkeypatch.setattr("reconciler.plan.planner.make_plan", lambda *given: [defect.plan(given), make(*given)][1])
     defect.there = True
     effects = story.world.oracle.effects
     story.people.remove([job.uid])
@@ -50,7 +50,7 @@ def test_a_plan_that_breaks_a_rule_is_not_begun(monkeypatch: Any) -> None:
     story = Story()
     story.job("one")
     story.people.commit()
-    monkeypatch.setattr("reconciler.loop.lint", _nothing_may_start)
+    monkeypatch.setattr("reconciler.plan.planner.lint", _nothing_may_start)
     effects = story.world.oracle.effects
     loop = _loop(story)
     assert loop.once().trouble.startswith("a bug: AssertionError in _nothing_may_start")
