@@ -155,6 +155,7 @@ def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") 
     logs.start(settings.daemon.log, level, redaction)
     passing = fail_points(crashes)
     troubles: dict[str, str] = {}
+    begun = False
     with ExitStack() as stack:
         listen(wakeups, stack)
         while not wakeups.stopping:
@@ -163,8 +164,11 @@ def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") 
             try:
                 # Anew each time: what was told may stand in a mount point, when the share is mounted now.
                 with company(settings, clock, wakeups, redaction, passing, troubles) as around:
+                    begun = True
                     _lead_or_say(settings, clock, around)
             except FilesError as error:
+                if not begun:
+                    raise
                 if troubles.get("status directory") != error.message:
                     log.warning("nothing can be told to readers", extra={"text": error.message})
                 troubles["status directory"] = error.message

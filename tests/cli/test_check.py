@@ -36,7 +36,7 @@ def test_every_mistake_has_its_place_and_the_nearest_name(state: Repo) -> None:
     said = validate(state.root)
     assert said.code == Exit.USAGE
     assert [line.split(" ")[0] for line in said.lines] == [
-        "clusters/main.yaml:2:1:",
+        "clusters/main.yaml:1:8:",
         f"{JOB_FILE}:5:1:",
         f"{JOB_FILE}:7:3:",
         f"{JOB_FILE}:9:35:",

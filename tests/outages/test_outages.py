@@ -209,7 +209,8 @@ def test_a_job_whose_record_is_deleted_is_ended_before_it_runs_again(site: Scene
     assert work.lives() == ["began 1", "began 2", "ended 2"]
     lost, repeated = work.attempts
     assert (lost["state"], repeated["state"]) == ("Lost", "Succeeded")
-    assert "Ray has no record of it any more" in lost["message"]
+    # Its supervisor may write a record anew when it notices: then Ray tells of a job that failed.
+    assert "Ray has no record of it any more" in lost["message"] or "took it along" in lost["message"]
     said = [event["reason"] for event in site.site.events(work.path)]
     assert "ProcessLeft" in said, "it was found alive, and ended by its machine"
 
