@@ -117,13 +117,14 @@ def _digest(file: Path | None) -> str:
     """Return the digest of what a file describes, or nothing without a file."""
     if file is None:
         return ""
-    from reconciler.desired.parse import Parsed, parse
+    from reconciler.desired.parse import parse
+    from reconciler.model.desired import Loaded
 
     try:
         found = parse(str(file), file.read_bytes())
     except OSError as error:
         raise Ended(Exit.USAGE, f"{file}: cannot be read: {error.strerror}") from error
-    if not isinstance(found, Parsed):
+    if not isinstance(found, Loaded):
         raise Ended(Exit.USAGE, "\n".join(map(str, found)))
     return found.digest
 

@@ -1,23 +1,21 @@
 """What was good last, kept across restarts: one file of checked lines, replayed from the start.
 
-Each line is the newest word about one object: the document that was accepted, or that it is gone. Its checksum is
-over itself and all lines before it, so that none can be lost or put elsewhere. A file that is damaged, or that
-another model wrote, is thrown away whole; the source then gives everything anew.
+Each line holds the newest words about some objects: the document that was accepted, or that it is gone. Its
+checksum is over itself and all lines before it, so that none can be lost or put elsewhere. A file that is
+damaged, or that another program wrote, is thrown away whole; the source then gives everything anew.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
+from importlib import resources
 
 import orjson
-from pydantic import ValidationError
+import pydantic
 
-from reconciler.desired.parse import Parsed, restore
-from reconciler.model.document import DOCUMENT, KINDS
+from reconciler.desired.parse import restore
+from reconciler.model.desired import Loaded
 from reconciler.model.ids import ObjectId
-from reconciler.model.json import digest
-from reconciler.model.spec import steering_fields
 from reconciler.remote.files import Files, FilesError, FileStamp
 
 FILE = "desired.cache"
@@ -25,17 +23,8 @@ FILE = "desired.cache"
 MAX_BYTES = 200 << 20
 # 64 bits: this finds accidents; whoever may write the file can also compute a new checksum.
 _SUM_LENGTH = 16
-# Room for the words of many passes; then the file is written anew with one line per object.
-SPARE_LINES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Good:
-    """A good file: where it was, which content it had, and what that says."""
-
-    path: str
-    content_id: str
-    parsed: Parsed
+# Room for the words of many passes; then the file is written anew with one word per object.
+SPARE_WORDS = 1000
 
 
 class Cache:
@@ -43,93 +32,94 @@ class Cache:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._header, self._checksum = _sealed([model_digest().encode() + b"\t"], b"")
-        self._lines = 0
+        self._header = _sealed(program_digest().encode(), b"")
+        self._checksum = _sum_of(self._header)
+        self._words = 0
         # How we left the file; None when it is to be written anew.
         self._left: FileStamp | None = None
 
-    def load(self) -> dict[ObjectId, Good]:
+    def load(self) -> dict[ObjectId, Loaded]:
         """Return every object that was accepted last, or nothing when the file cannot be trusted."""
         try:
             content = self._files.read(FILE, limit=MAX_BYTES) or b""
             return self._replay(content) if content.startswith(self._header) else {}
-        except (FilesError, ValueError, ValidationError):
+        except (FilesError, ValueError):
             return {}
 
-    def save(self, changed: Iterable[ObjectId], accepted: Mapping[ObjectId, Good]) -> None:
+    def save(self, changed: Collection[ObjectId], accepted: Mapping[ObjectId, Loaded]) -> None:
         """Append the new words about the `changed` objects; `accepted` is everything, for a file written anew."""
-        words = sorted(_about(who, accepted.get(who)) for who in changed)
-        grown = self._lines + len(words)
-        is_small = grown <= 2 * len(accepted) + SPARE_LINES
+        grown = self._words + len(changed)
+        is_small = grown <= 2 * len(accepted) + SPARE_WORDS
         try:
             # A daemon that was overtaken and does not know it yet may write here, too.
             if is_small and self._left is not None and self._left == self._files.stamp(FILE):
-                lines, checksum = _sealed(words, self._checksum)
-                self._files.append(FILE, lines)
-                self._lines = grown
+                line = _sealed(_words((who, accepted.get(who)) for who in sorted(changed)), self._checksum)
+                self._files.append(FILE, line)
+                self._words = grown
             else:
-                everything = sorted(_about(who, good) for who, good in accepted.items())
-                lines, checksum = _sealed(everything, self._header[:_SUM_LENGTH])
-                self._files.write(FILE, self._header + lines, mode=0o600)
-                self._lines = len(accepted)
-            self._checksum, self._left = checksum, self._files.stamp(FILE)
+                line = _sealed(_words(accepted.items()), _sum_of(self._header))
+                self._files.write(FILE, self._header + line, mode=0o600)
+                self._words = len(accepted)
+            self._checksum, self._left = _sum_of(line), self._files.stamp(FILE)
         except FilesError:
             # A full disk must not stop the loop; the next change writes the file anew.
             self._left = None
 
-    def _replay(self, content: bytes) -> dict[ObjectId, Good]:
+    def _replay(self, content: bytes) -> dict[ObjectId, Loaded]:
         lines = content[len(self._header) :].split(b"\n")
         torn = lines.pop()
-        checksum = self._header[:_SUM_LENGTH]
-        latest: dict[tuple[str, ...], tuple[str, str, str, bytes]] = {}
+        checksum, words = _sum_of(self._header), 0
+        latest: dict[ObjectId, tuple[bytes, list[str]]] = {}
         for line in lines:
-            (kind, team, name, path, content_id, spec_digest), written = _opened(line, checksum)
-            latest[kind, team, name] = (path, content_id, spec_digest, written)
-            checksum = line[:_SUM_LENGTH]
-        goods = (
-            Good(path, content_id, restore(written, spec_digest))
-            for path, content_id, spec_digest, written in latest.values()
-            if content_id
-        )
-        found = {good.parsed.id: good for good in goods}
+            heads, *documents = _opened(line, checksum).split(b"\t")
+            for (kind, team, name, *said), written in zip(orjson.loads(heads), documents, strict=True):
+                latest[ObjectId(kind, team, name)] = (written, said)
+            checksum, words = _sum_of(line), words + len(documents)
+        found = {who: restore(written, *said) for who, (written, said) in latest.items() if written}
         # Only now: what is appended to a damaged file is thrown away with it. A crash may cut the last line; its
-        # object keeps the word before, and its file is read again.
-        self._lines, self._checksum = len(lines), checksum
+        # objects keep the words before, and their files are read again.
+        self._words, self._checksum = words, checksum
         self._left = None if torn else self._files.stamp(FILE)
         return found
 
 
 @cache
-def model_digest() -> str:
-    """Return what changes when documents would be read or digested in another way."""
-    steering = {name: steering_fields(kind) for name, kind in KINDS.items()}
-    return digest({"format": 2, "schema": DOCUMENT.json_schema(), "steering": steering})
+def program_digest() -> str:
+    """Return what changes when documents may be read or digested in another way: the digest of all that does it."""
+    source = hashlib.sha256(pydantic.VERSION.encode())
+    for package in ("reconciler.desired", "reconciler.model"):
+        for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):
+            if file.is_file():
+                source.update(file.read_bytes())
+    return source.hexdigest()
 
 
-def _about(who: ObjectId, good: Good | None) -> bytes:
+def _words(about: Iterable[tuple[ObjectId, Loaded | None]]) -> bytes:
+    """Return where each object is and what its file says, or that it is gone."""
+    heads: list[tuple[str, ...]] = []
+    documents: list[bytes] = []
+    for who, good in about:
+        heads.append((*who,) if good is None else (*who, good.path, good.content_id, good.digest))
+        documents.append(b"" if good is None else good.written)
     # JSON has no raw tab and no raw line break, so both can separate.
-    if good is None:
-        return orjson.dumps([who.kind, who.team, who.name, "", "", ""]) + b"\t"
-    head = [who.kind, who.team, who.name, good.path, good.content_id, good.parsed.digest]
-    return orjson.dumps(head) + b"\t" + good.parsed.written
+    return b"\t".join((orjson.dumps(heads), *documents))
 
 
-def _sealed(words: Iterable[bytes], checksum: bytes) -> tuple[bytes, bytes]:
-    """Return a line for each word, and the checksum that the next line continues from."""
-    lines = []
-    for word in words:
-        checksum = _checksum(checksum + word)
-        lines.append(checksum + word + b"\n")
-    return b"".join(lines), checksum
+def _sealed(words: bytes, before: bytes) -> bytes:
+    """Return a line that continues from the checksum of the one before."""
+    return _checksum(before + words) + words + b"\n"
 
 
-def _opened(line: bytes, before: bytes) -> tuple[list[str], bytes]:
-    word = line[_SUM_LENGTH:]
-    if _checksum(before + word) != line[:_SUM_LENGTH]:
+def _opened(line: bytes, before: bytes) -> bytes:
+    words = line[_SUM_LENGTH:]
+    if _checksum(before + words) != _sum_of(line):
         raise ValueError("a damaged line")
-    head, _, written = word.partition(b"\t")
-    return orjson.loads(head), written
+    return words
+
+
+def _sum_of(line: bytes) -> bytes:
+    return line[:_SUM_LENGTH]
 
 
 def _checksum(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_SUM_LENGTH // 2).hexdigest().encode()
+    return hashlib.sha256(data).hexdigest()[:_SUM_LENGTH].encode()

@@ -47,7 +47,7 @@ class Checks:
     def __init__(self) -> None:
         self._site: _Site | None = None
         self._of_site: list[Found] = []
-        self._of_jobs: dict[ObjectId, list[Misfit]] = {}
+        self._of_jobs: dict[ObjectId, tuple[Misfit, ...]] = {}
 
     def update(
         self, objects: Mapping[ObjectId, Loaded], touched: Collection[ObjectId]
@@ -64,8 +64,7 @@ class Checks:
             again = {*touched, *site.take(objects, touched)}
         for who in again:
             job = site.jobs.get(who)
-            misfits = list(_job(site, who, job)) if job else []
-            if misfits:
+            if job is not None and (misfits := _job(site, who, job)):
                 self._of_jobs[who] = misfits
             else:
                 self._of_jobs.pop(who, None)
@@ -100,6 +99,8 @@ class _Site:
     pools: dict[str, NodePool] = field(default_factory=dict)
     jobs: dict[ObjectId, Job] = field(default_factory=dict)
     waiting: dict[ObjectId, Job] = field(default_factory=dict)  # the jobs that depend on others
+    # What is wrong with a job of this team, user, pool and size: thousands of jobs share a few of these.
+    places: dict[tuple[str, str, str, int, int], tuple[Misfit, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, objects: Mapping[ObjectId, Loaded]) -> "_Site":
@@ -127,9 +128,9 @@ class _Site:
             if loaded is None:
                 self.jobs.pop(who, None)
                 continue
-            self.jobs[who] = loaded.document
-            if loaded.document.spec.depends_on:
-                self.waiting[who] = loaded.document
+            job = self.jobs[who] = loaded.document
+            if job.spec.depends_on:
+                self.waiting[who] = job
         return self.waiting.keys() if is_other_set else ()
 
     def names(self, shelf: str) -> list[str]:
@@ -177,29 +178,32 @@ def _pool(site: _Site, pool: NodePool) -> Iterator[Misfit]:
             yield _unknown("node", drain.node, pool.metadata.name)
 
 
-def _job(site: _Site, who: ObjectId, job: Job) -> Iterator[Misfit]:
-    spec = job.spec
-    if (members := site.members.get(who.team)) is None:
-        yield _unknown("team", who.team)
-    elif spec.user not in members:
-        yield Misfit(f"user {spec.user} is not a member of team {who.team}")
-    if spec.user not in site.users:
-        yield _unknown("user", spec.user)
-    if (pool := site.pools.get(spec.pool)) is None:
-        yield _unknown("pool", spec.pool)
-    else:
-        yield from map(Misfit, _too_large(job, pool))
-    for reference in spec.depends_on:
-        if _dependency(who, reference) not in site.jobs:
-            yield _unknown("job", reference, who.team)
+def _job(site: _Site, who: ObjectId, job: Job) -> tuple[Misfit, ...]:
+    spec, size = job.spec, job.spec.resources
+    place = (who.team, spec.user, spec.pool, size.nodes, size.gpus_per_node)
+    if (misfits := site.places.get(place)) is None:
+        misfits = site.places[place] = tuple(_place(site, *place))
+    if not spec.depends_on:
+        return misfits
+    unknown = [name for name in spec.depends_on if _dependency(who, name) not in site.jobs]
+    return (*misfits, *(_unknown("job", name, who.team) for name in unknown))
 
 
-def _too_large(job: Job, pool: NodePool) -> Iterator[str]:
-    wanted, name = job.spec.resources, pool.metadata.name
-    if wanted.nodes > len(pool.spec.nodes):
-        yield f"it wants {wanted.nodes} nodes, pool {name} has {len(pool.spec.nodes)}"
-    if wanted.gpus_per_node > pool.spec.per_node.gpus:
-        yield f"it wants {wanted.gpus_per_node} GPUs per node, pool {name} has {pool.spec.per_node.gpus}"
+def _place(site: _Site, team: str, user: str, pool: str, nodes: int, gpus: int) -> Iterator[Misfit]:
+    if (members := site.members.get(team)) is None:
+        yield _unknown("team", team)
+    elif user not in members:
+        yield Misfit(f"user {user} is not a member of team {team}")
+    if user not in site.users:
+        yield _unknown("user", user)
+    if (found := site.pools.get(pool)) is None:
+        yield _unknown("pool", pool)
+        return
+    has = found.spec
+    if nodes > len(has.nodes):
+        yield Misfit(f"it wants {nodes} nodes, pool {pool} has {len(has.nodes)}")
+    if gpus > has.per_node.gpus:
+        yield Misfit(f"it wants {gpus} GPUs per node, pool {pool} has {has.per_node.gpus}")
 
 
 def _nodes(site: _Site) -> Iterator[tuple[ObjectId, str, str, Node]]:

@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from types import MappingProxyType
 
-from reconciler.desired.cache import Cache, Good
+from reconciler.desired.cache import Cache
 from reconciler.desired.check import Checks
-from reconciler.desired.parse import Parsed, is_document, misplaced, parse, team_of
+from reconciler.desired.parse import Errors, is_document, misplaced, parse_all, team_of
 from reconciler.model.derived import Edition
 from reconciler.model.desired import Desired, FileError, Loaded
 from reconciler.model.ids import ObjectId
@@ -19,6 +18,9 @@ from reconciler.remote.files import Files
 MAX_OBJECTS = 50_000
 # Enough to keep the source busy, few enough that contents of a first load do not pile up in memory.
 READ_AT_ONCE = 500
+
+# As many new Python objects as a few hundred documents have.
+MANY_OBJECTS = 10_000
 
 # In place of a content id, for an entry that the source does not hand out: a link, a submodule, a huge file.
 _REFUSED = "refused: "
@@ -43,28 +45,40 @@ class Loader:
     def __init__(self, files: Files | None = None, *, max_objects: int = MAX_OBJECTS) -> None:
         self._cache = Cache(files) if files else None
         self._max_objects = max_objects
-        self._desired = Desired("", {})
+        self._desired = Desired("", Edition())
         # By path: the content last judged, the newest good content, and what is wrong with the present one.
         self._judged: dict[str, str] = {}
-        self._good: dict[str, Good] = {}
-        self._broken: dict[str, tuple[FileError, ...]] = {}
+        self._good: dict[str, Loaded] = {}
+        self._broken: dict[str, Errors] = {}
         # By identity: the paths that describe it, and what was accepted.
-        self._claims: dict[ObjectId, set[str]] = {}
-        with _no_collection():
-            self._accepted: dict[ObjectId, Good] = self._cache.load() if self._cache else {}
+        self._claims: dict[ObjectId, tuple[str, ...]] = {}
+        self._accepted: dict[ObjectId, Loaded] = {}
         # Kept although nothing describes them for certain; looked at again whenever a file changes.
-        self._lingering: set[ObjectId] = set(self._accepted)
+        self._lingering: set[ObjectId] = set()
         self._contested: set[ObjectId] = set()
         self._is_settled = False
         self._checks = Checks()
         self.parsed = 0
         """How many contents were parsed so far: none that was known, in this life or the one before."""
-        self._objects = {who: _loaded(good, stale=True) for who, good in self._accepted.items()}
-        # By content: what need not be parsed again. After a restart this is all that was accepted before.
-        self._parsed = {good.content_id: good.parsed for good in self._accepted.values()}
-        # What a path described last, for the first load; a path that two objects came from tells nothing.
-        sources = Counter(good.path for good in self._accepted.values())
-        self._remembered = {good.path: good for good in self._accepted.values() if sources[good.path] == 1}
+        # By content: what need not be parsed again.
+        self._known: dict[str, Loaded] = {}
+        if self._cache:
+            with _no_collection():
+                self._recall(self._cache.load())
+
+    def _recall(self, accepted: dict[ObjectId, Loaded]) -> None:
+        """Begin as if the files of the accepted objects had been loaded before, and no others."""
+        self._accepted = accepted
+        sources = Counter(good.path for good in accepted.values())
+        for who, good in accepted.items():
+            if sources[good.path] == 1:
+                self._judged[good.path] = good.content_id
+                self._claim(good)
+            else:
+                # What a path says that two objects came from is not known.
+                self._known[good.content_id] = good
+                self._lingering.add(who)
+        self._desired = replace(self._desired, objects=Edition(accepted))
 
     def load(self, snapshot: Snapshot, read: Read) -> Desired:
         """Return the objects of `snapshot`; `read` gives the bytes of content ids."""
@@ -73,8 +87,8 @@ class Loader:
             path for path, content in files.items() if self._judged.get(path) != content and is_document(path)
         ]
         refused = {path: why for path, why in snapshot.rejected.items() if self._is_news(path, _REFUSED + why)}
-        there = files.keys() | snapshot.rejected.keys()
-        removed = [path for seen in (self._judged, self._broken) for path in seen if path not in there]
+        known = [*self._judged, *(self._broken.keys() - self._judged.keys())]
+        removed = [path for path in known if path not in files and path not in snapshot.rejected]
         if len(self._judged) + len(changed) > self._max_objects and self._is_too_large(files):
             return self._refuse(snapshot)
         if not changed and not removed and not refused and self._is_settled:
@@ -86,9 +100,9 @@ class Loader:
                 touched |= self._forget(path)
             for path, why in refused.items():
                 error = FileError(path, 1, 1, "", why, "put a regular file in its place")
-                touched |= self._judge(path, _REFUSED + why, (error,))
-            for path, found in self._look(sorted(changed), files, read):
-                touched |= self._judge(path, files[path], found)
+                self._judge(path, _REFUSED + why, (error,), touched)
+            for path, found in self._look(changed, files, read):
+                self._judge(path, files[path], found, touched)
             return self._settle(snapshot.revision, touched)
 
     def _is_news(self, path: str, refusal: str) -> bool:
@@ -104,56 +118,51 @@ class Loader:
         error = FileError(
             "", 1, 1, "", f"there are more than {self._max_objects} files", "nothing of this is applied"
         )
-        unsettled = frozenset({"", *map(team_of, snapshot.files), *(who.team for who in self._objects)})
-        kept = MappingProxyType(dict(self._objects))
-        return replace(
-            self._desired, revision=snapshot.revision, objects=kept, errors=(error,), unsettled=unsettled
-        )
+        teams = frozenset({"", *map(team_of, snapshot.files), *(who.team for who in self._desired.objects)})
+        return replace(self._desired, revision=snapshot.revision, errors=(error,), unsettled=teams)
 
     def _look(
         self, changed: Sequence[str], files: Mapping[str, str], read: Read
-    ) -> Iterator[tuple[str, Parsed | tuple[FileError, ...] | None]]:
+    ) -> Iterator[tuple[str, Loaded | Errors | None]]:
         """Give for each changed path what it says, what is wrong with it, or None when it is unreadable."""
         for start in range(0, len(changed), READ_AT_ONCE):
             paths = changed[start : start + READ_AT_ONCE]
-            contents = read(sorted({files[path] for path in paths if files[path] not in self._parsed}))
+            unknown = [path for path in paths if files[path] not in self._known]
+            contents = read([*{files[path]: None for path in unknown}])
+            there = [(path, files[path], contents[files[path]]) for path in unknown if files[path] in contents]
+            self.parsed += len(there)
+            parsed = dict(zip((path for path, _, _ in there), parse_all(there), strict=True))
             for path in paths:
-                content_id = files[path]
-                if (known := self._parsed.get(content_id)) is not None:
-                    yield path, known
-                elif content_id in contents:
-                    self.parsed += 1
-                    yield path, parse(path, contents[content_id])
-                else:
-                    yield path, None
+                yield path, parsed.get(path) or self._moved(path, files[path])
 
-    def _judge(self, path: str, content_id: str, found: Parsed | tuple[FileError, ...] | None) -> set[ObjectId]:
-        """Take in what one path says now, and return the identities that this may concern."""
+    def _moved(self, path: str, content_id: str) -> Loaded | None:
+        known = self._known.get(content_id)
+        return known if known is None or known.path == path else replace(known, path=path)
+
+    def _judge(self, path: str, content_id: str, found: Loaded | Errors | None, touched: set[ObjectId]) -> None:
+        """Take in what one path says now, and add the identities that this may concern to `touched`."""
         self._judged[path] = content_id
-        before = self._good.get(path)
-        touched = {before.parsed.id} if before else set()
-        if found is None:
-            self._judged.pop(path)  # so that the next load asks again
-            found = (FileError(path, 1, 1, "", "the content cannot be read from the source", "it is tried again"),)
-        elif isinstance(found, Parsed) and (error := misplaced(path, found.id)):
+        if (before := self._good.get(path)) is not None:
+            touched.add(before.id)
+        if isinstance(found, Loaded) and (error := misplaced(path, found.id)):
             found = (error,)
-        if isinstance(found, Parsed):
+        if isinstance(found, Loaded):
             self._broken.pop(path, None)
-            self._parsed[content_id] = found
             self._disclaim(path)
             last = self._accepted.get(found.id)
-            is_same = last is not None and (last.path, last.content_id) == (path, content_id)
-            self._claim(last if last and is_same else Good(path, content_id, found))
-            return touched | {found.id}
+            self._claim(last if last is not None and last == found else found)
+            touched.add(found.id)
+            return
+        if found is None:
+            del self._judged[path]  # so that the next load asks again
+            found = (FileError(path, 1, 1, "", "the content cannot be read from the source", "it is tried again"),)
         self._broken[path] = found
         self._fall_back(path)
-        return touched
 
     def _fall_back(self, path: str) -> None:
         """Let a broken file stand for what was accepted from it, and for nothing that was refused."""
         current = self._good.get(path)
-        good = current or self._remembered.get(path)
-        last = self._accepted.get(good.parsed.id) if good else None
+        last = self._accepted.get(current.id) if current else None
         if current is last:
             return
         self._disclaim(path)
@@ -165,36 +174,33 @@ class Loader:
         self._broken.pop(path, None)
         return self._disclaim(path)
 
-    def _claim(self, good: Good) -> None:
+    def _claim(self, good: Loaded) -> None:
         self._good[good.path] = good
-        self._parsed[good.content_id] = good.parsed
-        self._claims.setdefault(good.parsed.id, set()).add(good.path)
+        self._known[good.content_id] = good
+        self._claims[good.id] = (*self._claims.get(good.id, ()), good.path)
 
     def _disclaim(self, path: str) -> set[ObjectId]:
         good = self._good.pop(path, None)
         if good is None:
             return set()
-        self._claims[good.parsed.id].discard(path)
-        if not self._claims[good.parsed.id]:
-            del self._claims[good.parsed.id]
-        return {good.parsed.id}
+        paths = tuple(other for other in self._claims.pop(good.id) if other != path)
+        if paths:
+            self._claims[good.id] = paths
+        return {good.id}
 
     def _settle(self, revision: str, touched: set[ObjectId]) -> Desired:
         lost = self._broken.keys() - self._good.keys()
         unsettled = frozenset(team_of(path if is_document(path) else f"{path}/any.yaml") for path in lost)
         unsettled |= self._in_two_minds(touched)
-        before = {who: self._accepted.get(who) for who in touched}
-        known = Edition.of(self._desired.objects) if self._is_settled else Edition(self._objects)
-        self._lingering, self._remembered, self._is_settled = set(), {}, True
-        for who in touched:
-            self._accept(who, unsettled)
-        # Identity tells enough: comparing 10,000 documents by value costs more than judging them.
-        changed = [who for who in touched if self._accepted.get(who) is not before[who]]
+        self._lingering, self._is_settled = set(), True
+        before = dict(self._accepted)
+        objects = Edition.of(self._desired.objects).next({who: self._accept(who, unsettled) for who in touched})
+        # Identity tells enough: comparing 10,000 objects by value costs more than judging them.
+        changed = [who for who in touched if self._accepted.get(who) is not before.get(who)]
         if self._cache and changed:
             self._cache.save(changed, self._accepted)
-        if len(self._parsed) > 2 * len(self._good) + READ_AT_ONCE:
-            self._parsed = {good.content_id: good.parsed for good in self._good.values()}
-        objects = known.next({who: self._objects.get(who) for who in touched})
+        if len(self._known) > 2 * len(self._good) + READ_AT_ONCE:
+            self._known = {good.content_id: good for good in self._good.values()}
         problems = self._checks.update(objects, touched)
         lingering = frozenset(self._lingering - self._claims.keys())
         self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
@@ -202,62 +208,59 @@ class Loader:
 
     def _in_two_minds(self, touched: set[ObjectId]) -> frozenset[str]:
         """Return where objects are that two files describe and of which none was accepted: they have not left."""
-        claims = {
-            who: self._claims.get(who, set()) for who in self._contested | touched if who not in self._accepted
+        doubtful = {
+            who: paths
+            for who in self._contested | touched
+            if len(paths := self._claims.get(who, ())) > 1 and who not in self._accepted
         }
-        doubtful = {who: paths for who, paths in claims.items() if len(paths) > 1}
         return frozenset(team for who, paths in doubtful.items() for path in paths for team in _scope(who, path))
 
-    def _accept(self, who: ObjectId, unsettled: frozenset[str]) -> None:
-        """Decide what one object is now."""
-        paths = self._claims.get(who, set())
+    def _accept(self, who: ObjectId, unsettled: frozenset[str]) -> Loaded | None:
+        """Decide what one object is now, if it is there."""
+        paths = self._claims.get(who, ())
         (self._contested.add if len(paths) > 1 else self._contested.discard)(who)
         if len(paths) == 1:
             (path,) = paths
-            self._accepted[who] = self._good[path]
-            self._objects[who] = _loaded(self._good[path], stale=path in self._broken)
-            return
+            good = self._accepted[who] = self._good[path]
+            return replace(good, stale=True) if path in self._broken else good
         last = self._accepted.get(who)
         if last is None:
-            return
+            return None
         if not paths and not _scope(who, last.path) & unsettled:
-            self._accepted.pop(who)
-            self._objects.pop(who, None)
-            return
+            del self._accepted[who]
+            return None
         # Two files describe it, or its file is gone while a broken one may be its new home.
-        is_unchanged = last.path in paths - self._broken.keys() and self._good[last.path] is last
-        self._objects[who] = _loaded(last, stale=not is_unchanged)
         self._lingering.add(who)
+        is_unchanged = last.path in set(paths) - self._broken.keys() and self._good[last.path] is last
+        return last if is_unchanged else replace(last, stale=True)
 
     def _errors(self) -> tuple[FileError, ...]:
         found = [error for errors in self._broken.values() for error in errors]
         for who in self._contested:
             paths = self._claims[who]
-            found += [_twice(path, who, sorted(paths - {path})) for path in paths]
+            found += [_twice(path, who, sorted({*paths} - {path})) for path in paths]
         return tuple(sorted(found))
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Let Python look for no garbage meanwhile."""
-    # What loading makes stays, and going through all of it again and again takes as long as making it: a second
-    # start of 10,000 objects takes twice the time with collections.
+    """Let Python look for no garbage meanwhile, nor afterwards in what was made."""
+    # What loading makes stays, and going through all of it again and again takes as long as making it.
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if gc.get_count()[0] > MANY_OBJECTS:
+            # Both together only move all objects to the oldest generation.
+            gc.freeze()
+            gc.unfreeze()
         if was_on:
             gc.enable()
 
 
 def _scope(who: ObjectId, path: str) -> frozenset[str]:
     return frozenset({who.team, team_of(path)})
-
-
-def _loaded(good: Good, *, stale: bool) -> Loaded:
-    parsed = good.parsed
-    return Loaded(parsed.id, parsed.document, parsed.digest, good.path, good.content_id, stale)
 
 
 def _twice(path: str, who: ObjectId, others: Sequence[str]) -> FileError:

@@ -1,25 +1,20 @@
 """One file: its bytes become a document, or errors with places."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import orjson
 from pydantic import ValidationError
 
 from reconciler.desired import explain, yaml
-from reconciler.model.desired import FileError
-from reconciler.model.document import DOCUMENT, Document, identity
+from reconciler.model.desired import FileError, Loaded
+from reconciler.model.document import from_json, identity
 from reconciler.model.ids import ObjectId
 from reconciler.model.spec import spec_digest
 
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A good file. `written` is its content as JSON, from which `document` can be had again cheaply."""
-
-    id: ObjectId
-    document: Document
-    digest: str
-    written: bytes
+# Its path, which only names it, its content id, and its content.
+File: TypeAlias = tuple[str, str, bytes]
+Errors: TypeAlias = tuple[FileError, ...]
 
 
 def is_document(path: str) -> bool:
@@ -27,32 +22,55 @@ def is_document(path: str) -> bool:
     return path.endswith((".yaml", ".yml")) and not path.startswith(".") and "/." not in path
 
 
-def parse(path: str, content: bytes) -> Parsed | tuple[FileError, ...]:
-    """Return the document in `content`, or what is wrong with it. `path` only names the file in errors."""
+def parse(path: str, content: bytes) -> Loaded | Errors:
+    """Return the object in `content`, or what is wrong with it. `path` only names the file in errors."""
+    return parse_all([(path, "", content)])[0]
+
+
+def parse_all(files: Sequence[File]) -> list[Loaded | Errors]:
+    """Return for each file what `parse` does."""
+    with yaml.reading_many() as read:
+        # Reading all before judging all: a processor keeps the code of either at hand, but not that of both.
+        written = [orjson.dumps(read(content)) for _, _, content in files]
+    return [
+        _validated(file, text) if text != _NOTHING else _closely(file)
+        for file, text in zip(files, written, strict=True)
+    ]
+
+
+_NOTHING = orjson.dumps(None)
+
+
+def _closely(file: File) -> Loaded | Errors:
+    path, _, content = file
     try:
-        plain = yaml.read(content)
-        written = orjson.dumps(plain)
+        return _validated(file, orjson.dumps(yaml.read(content)))
     except yaml.Refused as mistake:
         return (explain.refusal(path, mistake),)
     except TypeError:  # half of a surrogate pair: the pure parser lets it pass, JSON cannot hold it
         return (FileError(path, 1, 1, "", "the file holds text that is not Unicode"),)
+
+
+def _validated(file: File, written: bytes) -> Loaded | Errors:
+    path, content_id, content = file
     try:
-        return restore(written)
+        return restore(written, path, content_id)
     except ValidationError as invalid:
-        return explain.mistakes(path, content, plain, invalid)
+        return explain.mistakes(path, content, orjson.loads(written), invalid)
 
 
-def restore(written: bytes, digest: str = "") -> Parsed:
-    """Return the document that was written as JSON; `digest` spares its computation. Raises ValidationError."""
-    # From JSON, pydantic is a fourth faster than from Python values, and lists become tuples on the way.
-    document = DOCUMENT.validate_json(written, by_alias=True, by_name=False)
-    return Parsed(identity(document), document, digest or spec_digest(document), written)
+def restore(written: bytes, path: str = "", content_id: str = "", digest: str = "") -> Loaded:
+    """Return the object that was written as JSON; `digest` spares its computation. Raises ValidationError."""
+    # From JSON, lists become tuples on the way.
+    document = from_json(written)
+    digest = digest or spec_digest(document)
+    return Loaded(identity(document), document, digest, path, content_id, written=written)
 
 
 def team_of(path: str) -> str:
     """Return the team whose folder holds the file, or nothing: `teams/<team>/...`."""
-    root, *folders = path.split("/")
-    return folders[0] if root == "teams" and len(folders) > 1 else ""
+    team, slash, _ = path.removeprefix("teams/").partition("/")
+    return team if slash and path.startswith("teams/") else ""
 
 
 def misplaced(path: str, found: ObjectId) -> FileError | None:

@@ -33,7 +33,8 @@ class FileError:
 class Loaded:
     """One object as its file says. `digest` covers what runs (model/spec.py); `document` is the pydantic object.
 
-    `stale` is set when the file at this revision is broken and this is its last good content.
+    `written` is the file as JSON, for whoever has to remember the object. `stale` is set when the file at this
+    revision is broken and this is its last good content.
     """
 
     id: ObjectId
@@ -42,6 +43,7 @@ class Loaded:
     path: str
     content_id: str
     stale: bool = False
+    written: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

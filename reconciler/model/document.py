@@ -35,6 +35,13 @@ def parse(plain: Any) -> Document:
     return DOCUMENT.validate_python(plain, by_alias=True, by_name=False)
 
 
+def from_json(written: bytes) -> Document:
+    """Return the document that `written` describes in the words of a file. Raises ValidationError otherwise."""
+    # Not through the adapter's own method: 10,000 documents notice that call.
+    document: Document = DOCUMENT.validator.validate_json(written, by_alias=True, by_name=False)
+    return document
+
+
 def identity(document: Document) -> ObjectId:
     """Return who `document` is."""
     return ObjectId(document.kind, document.metadata.team, document.metadata.name)

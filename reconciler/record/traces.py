@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from reconciler.model.document import DOCUMENT
+from reconciler.model.document import from_json
 from reconciler.model.ids import NAME_PATTERN, ObjectId
 from reconciler.model.json import as_number, as_text
 from reconciler.model.layout import JOBS, head_file, job_dir
@@ -122,7 +122,7 @@ def _trace(shared: Files, name: str, match: "re.Match[str]") -> Trace:
 def _digest(shared: Files, path: str, short: str) -> str:
     data = _bytes(shared, path)
     try:
-        found = spec_digest(DOCUMENT.validate_json(data or b"", by_alias=True, by_name=False))
+        found = spec_digest(from_json(data or b""))
     except ValidationError:
         return short
     return found if found.startswith(short) else short

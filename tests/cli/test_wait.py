@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.exit import Exit
-from reconciler.desired.parse import Parsed, parse
+from reconciler.desired.parse import parse
+from reconciler.model.desired import Loaded
 from tests.cli.site import Clock, Said, Site, ago, full, job, status
 
 
@@ -166,7 +167,7 @@ def test_a_success_of_the_spec_before_an_edit_does_not_count(site: Site, tmp_pat
     file = tmp_path / "sft-3.yaml"
     file.write_text(SPEC)
     parsed = parse(str(file), SPEC.encode())
-    assert isinstance(parsed, Parsed)
+    assert isinstance(parsed, Loaded)
     told = {"observed": {"revision": "4f2c9d1a0b", "specDigest": parsed.digest, "asOf": ago(minutes=5)}}
     site.put(job("sft-3", "Succeeded", message="of the old spec"))
     script = [nothing, becomes(site, "Running", **told), becomes(site, "Succeeded", **told)]

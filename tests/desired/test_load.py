@@ -3,17 +3,23 @@
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.desired.cache import FILE, Cache
+from reconciler.desired import yaml
+from reconciler.desired.cache import FILE, Cache, program_digest
 from reconciler.desired.load import Loader, load_tree
 from reconciler.model.desired import Desired
+from reconciler.model.document import KINDS, from_json, identity
 from reconciler.model.ids import ObjectId
 from reconciler.model.snapshot import Snapshot
+from reconciler.model.spec import spec_digest
 from tests.fakes.files import FakeFiles
+from tests.model.test_spec import CHANGES, document, with_field
 
 HEAD = "apiVersion: rayops/v1\n"
 SITE = (HEAD + "kind: Site\nmetadata: {name: site}\nspec: {}\n").encode()
@@ -118,6 +124,19 @@ def test_a_link_in_the_place_of_a_folder_keeps_what_was_in_it() -> None:
     assert desired.unsettled == {"rl"}
     repo.commit({"a.yaml": user("alice", "later")})
     assert set(repo.loader.load(repo.snapshot(), repo.read).objects) == set(before.objects)
+
+
+def test_a_folder_that_became_a_link_is_in_force_after_a_restart_too() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    path = "teams/rl/team.yaml"
+    team = f"{HEAD}kind: Team\nmetadata: {{name: rl}}\nspec: {{members: []}}\n".encode()
+    repo.commit({path: team, "a.yaml": user("alice")})
+    repo.rejected["teams/rl"] = "it is a symbolic link"
+    before = repo.commit({path: None})
+    repo.loader = Loader(state)
+    assert repo.commit({}) == before
+    assert before.unsettled == {"rl"}
 
 
 def test_links_that_replace_no_document_are_nobodys_business() -> None:
@@ -294,6 +313,32 @@ def test_the_last_good_object_survives_a_restart() -> None:
     assert note(repo.load(), "alice") == ("old", True)
 
 
+@given(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, unique=True), st.data())
+@settings(max_examples=50, deadline=None)
+def test_what_a_restart_remembers_is_what_the_files_say(kinds: list[str], data: st.DataObject) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    files = {}
+    for number, kind in enumerate(kinds):
+        plain = document(kind)
+        for path in data.draw(st.lists(st.sampled_from(sorted(CHANGES[kind])), max_size=6)):
+            with_field(plain, path, CHANGES[kind][path])
+        plain["metadata"] |= {"labels": {"number": f"n{number}"}} | (
+            {} if kind == "Site" else {"name": f"x{number}"}
+        )
+        folder = "teams/rl/" if kind == "Job" else ""
+        files[f"{folder}{number}.yaml"] = orjson.dumps(plain)
+    parsed = repo.commit(files)
+    repo.loader = Loader(state)
+    recalled = repo.commit({})
+    assert recalled == parsed
+    assert repo.read_ids == []
+    for each in recalled.objects.values():
+        assert each.document == from_json(orjson.dumps(yaml.read(repo.files[each.path])))
+        assert each.digest == spec_digest(each.document)
+        assert each.id == identity(each.document)
+
+
 def test_an_object_removed_while_the_daemon_was_down_is_gone() -> None:
     state = FakeFiles()
     repo = Repo(state)
@@ -323,7 +368,7 @@ def test_many_changes_do_not_grow_the_cache_for_ever() -> None:
         repo.load(a=user("alice", str(number)))
     content = state.read(FILE, limit=1 << 30)
     assert content is not None
-    assert content.count(b"\n") < 1100
+    assert content.count(b'"kind":"User"') < 1100
     repo.loader = Loader(state)
     assert note(repo.load(), "alice") == ("2499", False)
     assert repo.read_ids == []
@@ -333,10 +378,53 @@ def test_a_cache_of_another_model_is_thrown_away(monkeypatch: pytest.MonkeyPatch
     state = FakeFiles()
     repo = Repo(state)
     before = repo.load(a=user("alice"))
-    monkeypatch.setattr("reconciler.desired.cache.model_digest", lambda: "another")
+    monkeypatch.setattr("reconciler.desired.cache.program_digest", lambda: "another")
     repo.loader = Loader(state)
     assert repo.load() == before
     assert len(repo.read_ids) == 1
+
+
+def test_a_damaged_cache_costs_one_parse_and_is_whole_again() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    before = repo.load(a=user("alice"), b=user("bob"))
+    content = state.read(FILE, limit=1 << 30)
+    assert content is not None
+    state.write(FILE, content[:-30] + b"x" + content[-29:])
+    for reads in (2, 0):
+        repo.loader = Loader(state)
+        assert repo.load() == before
+        assert len(repo.read_ids) == reads
+
+
+def test_a_cache_that_a_crash_cut_costs_the_last_change_only() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.load(a=user("alice", "old"), b=user("bob"))
+    before = state.read(FILE, limit=1 << 30)
+    after = repo.load(a=user("alice", "new"))
+    whole = state.read(FILE, limit=1 << 30)
+    assert before is not None
+    assert whole is not None
+    for cut in range(len(before) + 1, len(whole)):
+        state.write(FILE, whole[:cut])
+        repo.loader = Loader(state)
+        assert repo.load() == after
+        assert len(repo.read_ids) == 1
+        assert state.read(FILE, limit=1 << 30) != whole[:cut]
+
+
+def test_the_cache_of_other_code_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reader.py").write_text("one way to read")
+    monkeypatch.setattr("reconciler.desired.cache.resources.files", lambda _: tmp_path)
+    state = FakeFiles()
+    for reads, code in ((1, "one way to read"), (0, "one way to read"), (1, "another way")):
+        (tmp_path / "reader.py").write_text(code)
+        program_digest.cache_clear()
+        repo = Repo(state)
+        assert note(repo.load(a=user("alice", "x")), "alice") == ("x", False)
+        assert len(repo.read_ids) == reads
+    program_digest.cache_clear()
 
 
 @given(st.data())
@@ -405,7 +493,7 @@ def test_a_daemon_that_was_overtaken_spoils_no_cache() -> None:
         leader.load(b=user("bob", f"leader {number}"))
         kept = Cache(state).load()
         assert set(kept) == {user_id("alice"), user_id("bob")}
-        assert f"leader {number}".encode() in kept[user_id("bob")].parsed.written
+        assert f"leader {number}".encode() in kept[user_id("bob")].written
 
 
 @pytest.mark.parametrize("spoil", [lambda state: state.remove(FILE), lambda _: None], ids=["no cache", "a cache"])

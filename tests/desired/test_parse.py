@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from reconciler.desired.parse import Parsed, is_document, misplaced, parse
+from reconciler.desired.parse import is_document, misplaced, parse
+from reconciler.model.desired import Loaded
 from reconciler.model.ids import ObjectId
 
 JOB = """\
@@ -56,7 +57,7 @@ def test_a_mistake_is_explained(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("good", GOOD.values(), ids=GOOD)
 def test_the_documents_without_mistakes_are_good(good: str) -> None:
-    assert isinstance(parse("a.yaml", good.encode()), Parsed)
+    assert isinstance(parse("a.yaml", good.encode()), Loaded)
 
 
 def test_a_long_text_that_almost_matches_is_refused_at_once() -> None:
@@ -82,7 +83,7 @@ def test_a_path_that_may_leave_the_shared_root_is_refused(path: str) -> None:
 @pytest.mark.parametrize("path", ["users/alice/code", "common/code/verl/4f2c9d1", "a b/c=d", ".venv/x"])
 def test_a_path_below_the_shared_root_is_taken(path: str) -> None:
     content = JOB.replace("type: command", f'type: command, workingDir: "{path}"')
-    assert isinstance(parse("a.yaml", content.encode()), Parsed)
+    assert isinstance(parse("a.yaml", content.encode()), Loaded)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_variable_that_would_take_over_a_process_is_refused(name: str) -> None
 @pytest.mark.parametrize("name", ["LD_LIBRARY_PATH", "NCCL_SOCKET_IFNAME", "PYTHONPATH", "on", "_x"])
 def test_other_variables_are_free(name: str) -> None:
     content = JOB.replace("type: command", f"type: command, env: {{{name}: x}}")
-    assert isinstance(parse("a.yaml", content.encode()), Parsed)
+    assert isinstance(parse("a.yaml", content.encode()), Loaded)
 
 
 def test_many_mistakes_in_one_file_are_cut_short() -> None:
@@ -149,7 +150,7 @@ wrong = st.sampled_from(
 def test_no_error_repeats_a_value(changes: dict[str, Any]) -> None:
     content = _document(changes)
     found = parse("a.yaml", content)
-    if isinstance(found, Parsed):
+    if isinstance(found, Loaded):
         return
     assert CANARY not in " ".join(map(str, found))
 
@@ -182,7 +183,7 @@ def _damaged(text: str) -> st.SearchStrategy[bytes]:
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_give_a_document_or_errors(content: bytes) -> None:
     found = parse("a.yaml", content)
-    assert isinstance(found, Parsed) or found
+    assert isinstance(found, Loaded) or found
 
 
 @pytest.mark.parametrize(

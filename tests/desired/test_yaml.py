@@ -1,6 +1,7 @@
 """Files are read strictly: what two readers could take for two things is refused, with its place."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from reconciler.desired import yaml
-from reconciler.desired.yaml import MAX_BYTES, MAX_DEPTH, MAX_EVENTS, Place, Refused, places, read
+from reconciler.desired import events
+from reconciler.desired.events import MAX_EVENTS
+from reconciler.desired.yaml import MAX_BYTES, MAX_DEPTH, Place, Refused, places, read, reading_many
 
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
     b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % ((letter, letter) + (letter - 1,) * 9)
@@ -103,7 +105,7 @@ ACCEPTED: list[tuple[bytes, Any]] = [
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test on libyaml and on the parser that stands in for it where there is no wheel."""
     if request.param == "pure":
-        monkeypatch.setattr(yaml, "CParser", None)
+        monkeypatch.setattr(events, "libyaml", None)
     return str(request.param)
 
 
@@ -125,7 +127,7 @@ PURE_DIFFERS = {"half a surrogate pair", "a megabyte of questions", "a tab for i
     "content", [case[1] for case in REFUSED if case[0] not in PURE_DIFFERS and len(case[1]) < 10_100]
 )
 def test_without_libyaml_the_same_is_refused(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml, "CParser", None)
+    monkeypatch.setattr(events, "libyaml", None)
     with pytest.raises(Refused):
         read(content)
 
@@ -134,6 +136,37 @@ def test_without_libyaml_the_same_is_refused(content: bytes, monkeypatch: pytest
 def test_plain_documents_are_read_by_the_core_schema(content: bytes, value: object, parser: str) -> None:
     found = read(content)
     assert value is None or found == value
+
+
+def quickly(content: bytes) -> Any:
+    with reading_many() as read_good:
+        return read_good(content)
+
+
+@pytest.mark.parametrize("content", [case[0] for case in ACCEPTED])
+def test_many_good_files_are_read_in_one_go_and_give_the_same(content: bytes) -> None:
+    assert quickly(content) == read(content)
+
+
+@pytest.mark.parametrize("content", [case[1] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_among_many_files_what_is_refused_gives_nothing(content: bytes) -> None:
+    assert quickly(content) is None
+
+
+def test_what_one_thread_reads_in_one_go_hides_no_places_from_another() -> None:
+    content = b"a:\n  - b: 1\n  -   c\n"
+    with ThreadPoolExecutor(1) as other:
+        with reading_many() as read_good:
+            found = other.submit(places, content)
+            assert read_good(content) == {"a": [{"b": 1}, "c"]}
+            assert not found.done()
+        assert found.result() == places(content)
+
+
+def test_places_are_there_again_after_an_interruption() -> None:
+    with pytest.raises(KeyboardInterrupt), reading_many():
+        raise KeyboardInterrupt
+    assert places(b"a: 1")["a",] == Place((1, 1), (1, 4))
 
 
 def test_true_is_no_number_and_one_is_not_true() -> None:
@@ -169,7 +202,9 @@ def test_what_ruamel_reads_is_read_the_same_or_refused(document: dict[str, Any])
     try:
         found = read(written.getvalue().encode())
     except Refused:
+        assert quickly(written.getvalue().encode()) is None
         return
+    assert quickly(written.getvalue().encode()) == found
     assert found == YAML(typ="safe", pure=True).load(written.getvalue())
 
 
@@ -177,7 +212,9 @@ def test_what_ruamel_reads_is_read_the_same_or_refused(document: dict[str, Any])
 @settings(max_examples=500, deadline=None)
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     try:
-        read(content)
+        found = read(content)
     except Refused:
+        assert quickly(content) is None
         return
+    assert repr(quickly(content)) == repr(found)
     assert () in places(content)

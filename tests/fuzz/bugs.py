@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import ruamel.yaml
 
-from reconciler.desired import cache, edit, yaml
+from reconciler.desired import cache, edit, events, yaml
 from reconciler.kinds.job import observe
 from reconciler.model import text
 from reconciler.node import documents, headfile
@@ -58,7 +58,7 @@ _talk = answer.Conversation
 BUGS: tuple[Bug, ...] = (
     Bug("places behind the end", "yaml", yaml, "_end_of", lambda _: (1 << 30, 1), "no such line"),
     Bug("comments go with an edit", "edit", edit, "_inserted", _without_comments, "something gone"),
-    Bug("another parser, another text", "pure", yaml, "YAML", _AnotherParser, "two meanings"),
+    Bug("another parser, another text", "pure", events, "YAML", _AnotherParser, "two meanings"),
     Bug("a variable that gates refuse", "documents", text, "FORBIDDEN_ENV", text._RESERVED_LABEL, "not taken"),
     Bug("checksums are not compared", "journal", journal, "_open", _without_a_look, "another ledger"),
     Bug(

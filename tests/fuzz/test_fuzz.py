@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reconciler.desired.parse import Parsed, parse
+from reconciler.desired.parse import parse
+from reconciler.model.desired import Loaded
 from tests.fuzz.target import CASES
 from tests.fuzz.targets import ALL
 
@@ -38,4 +39,4 @@ def test_the_seeds_in_full_are_good_documents() -> None:
     paths = sorted(CASES.glob("documents/*-in-full.yaml"))
     assert len(paths) == 4
     for path in paths:
-        assert isinstance(parse(path.name, path.read_bytes()), Parsed), path.name
+        assert isinstance(parse(path.name, path.read_bytes()), Loaded), path.name

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from reconciler.desired.check import Checks
-from reconciler.desired.parse import Parsed, parse
+from reconciler.desired.parse import parse
 from reconciler.model.desired import Loaded
 from reconciler.model.world import World
 from tests.fuzz.scene import WATCHED, living, pass_over, stages
@@ -16,15 +16,14 @@ from tests.fuzz.targets.yaml import template
 def check_document(data: bytes) -> None:
     """Put a document in the place of the one with its name, and let passes go over the site."""
     found = parse("x.yaml", data)
-    if isinstance(found, Parsed):
+    if isinstance(found, Loaded):
         for number, world in enumerate(stages(_with(found))):
             pass_over(world, tell=number == 0)
 
 
-def _with(found: Parsed) -> World:
+def _with(found: Loaded) -> World:
     world = living()
-    loaded = Loaded(found.id, found.document, found.digest, "x.yaml", "0" * 40)
-    objects = {**world.desired.objects, found.id: loaded}
+    objects = {**world.desired.objects, found.id: found}
     problems = Checks().update(objects, set(objects))
     return replace(world, desired=replace(world.desired, objects=objects, problems=problems))
 

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from reconciler.desired.cache import FILE, Cache, Good
+from reconciler.desired.cache import FILE, Cache
 from reconciler.desired.load import Loader
+from reconciler.model.desired import Loaded
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, Ledger, Meta, Table
 from reconciler.model.snapshot import Snapshot
@@ -118,7 +119,7 @@ def check_cache(data: bytes) -> None:
 
 
 @cache
-def _cached() -> tuple[bytes, Mapping[bytes, Mapping[ObjectId, Good]]]:
+def _cached() -> tuple[bytes, Mapping[bytes, Mapping[ObjectId, Loaded]]]:
     """Return a cache as loads of three revisions leave it, and what each whole-lined beginning of it means."""
     files = FakeFiles()
     loader = Loader(files)
@@ -137,7 +138,7 @@ def _cached() -> tuple[bytes, Mapping[bytes, Mapping[ObjectId, Good]]]:
     return data, {prefix: _loaded(prefix) for prefix in prefixes}
 
 
-def _loaded(data: bytes) -> Mapping[ObjectId, Good]:
+def _loaded(data: bytes) -> Mapping[ObjectId, Loaded]:
     files = FakeFiles()
     files.write(FILE, data)
     return Cache(files).load()

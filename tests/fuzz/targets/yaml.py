@@ -8,7 +8,7 @@ from typing import Any
 
 import ruamel.yaml
 
-from reconciler.desired import yaml
+from reconciler.desired import events, yaml
 from reconciler.desired.edit import add_entry, remove_field, set_field
 from reconciler.desired.parse import parse, restore
 from reconciler.model.desired import FileError
@@ -63,12 +63,12 @@ def _check_error(error: FileError, data: bytes) -> None:
 def check_without_libyaml(data: bytes) -> None:
     """Read a file with both parsers."""
     with_libyaml = _read(data)
-    module: Any = yaml
-    parser, module.CParser = module.CParser, None
+    module: Any = events
+    libyaml, module.libyaml = module.libyaml, None
     try:
         pure = _read(data)
     finally:
-        module.CParser = parser
+        module.libyaml = libyaml
     if pure is not None and with_libyaml is not None and pure != with_libyaml:
         raise Broken("two meanings: the two parsers read different values")
 
