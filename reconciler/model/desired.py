@@ -43,7 +43,7 @@ class Loaded:
     path: str
     content_id: str
     stale: bool = False
-    written: bytes = b""
+    written: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,12 @@ class _Desired(_Frozen):
     errors: tuple[FileError, ...]
     problems: tuple[tuple[ObjectId, tuple[str, ...]], ...]
     unsettled: frozenset[str]
+    lingering: frozenset[ObjectId] = frozenset()
 
     def made(self) -> Desired:
         loaded = [each.loaded() for each in self.objects]
         objects = {each.id: each for each in loaded}
-        return Desired(self.revision, objects, self.errors, dict(self.problems), self.unsettled)
+        return Desired(self.revision, objects, self.errors, dict(self.problems), self.unsettled, self.lingering)
 
 
 class _Observed(_Frozen):
@@ -98,6 +99,7 @@ def written(world: World) -> Json:
             "errors": desired.errors,
             "problems": sorted(desired.problems.items()),
             "unsettled": desired.unsettled,
+            "lingering": desired.lingering,
         },
         "observed": {
             "heads": seen.heads,
