@@ -4,6 +4,7 @@ A wake-up carries no data: every pass looks at all that matters and decides agai
 """
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -101,7 +102,15 @@ class Loop:
         self._memory = _Memory()
 
     def once(self) -> PassReport:
-        """Do one pass; effects that take long go on beside it and are settled by a later one."""
+        """Do one pass; what takes long goes on beside it. A bug ends it: nothing is begun, and people are told."""
+        try:
+            return self._pass()
+        except Exception as error:
+            log.exception("a pass ended with a bug")
+            place = traceback.extract_tb(error.__traceback__)[-1].name
+            return self._record(Plan(""), None, (), f"a bug: {type(error).__name__} in {place}; see the log")
+
+    def _pass(self) -> PassReport:
         now = self._stages.clock.now()
         finished = self._settle(now)
         desired = self._desire()
@@ -177,7 +186,7 @@ class Loop:
         if isinstance(latest, SourceProblem) and memory.snapshot is None and meta.applied is not None:
             # After a restart the remote may be gone; what was in force is still in our own mirror.
             latest = self._stages.source.at(meta.applied)
-        if isinstance(latest, Snapshot) and latest is not memory.snapshot:
+        if isinstance(latest, Snapshot) and (latest is not memory.snapshot or self._stages.loader.incomplete):
             memory.snapshot = latest
             memory.desired = self._stages.loader.load(latest, self._stages.source.read)
         return memory.desired

@@ -264,7 +264,14 @@ def stop_slot(slot: Path) -> None:
         "site": site["site"],
         "term": site["term"],
         "nodeDir": str(DEMO / "node"),
-        "args": {"cluster": slot.parent.name, "role": role, "node": node, "graceSeconds": 0},
+        # The highest generation there can be: whatever runs there.
+        "args": {
+            "cluster": slot.parent.name,
+            "role": role,
+            "node": node,
+            "generation": 1 << 53,
+            "graceSeconds": 0,
+        },
     }
     gate = [sys.executable, "-I", str(program), "gate"]
     subprocess.run(gate, input=json.dumps(request), text=True, check=False, stdout=subprocess.DEVNULL)

@@ -48,6 +48,7 @@ class Loader:
         self._judged: dict[str, str] = {}
         self._good: dict[str, Good] = {}
         self._broken: dict[str, tuple[FileError, ...]] = {}
+        self._unread: set[str] = set()
         # By identity: the paths that describe it, and what was accepted.
         self._claims: dict[ObjectId, set[str]] = {}
         with _no_collection():
@@ -65,6 +66,11 @@ class Loader:
         # What a path described last, for the first load; a path that two objects came from tells nothing.
         sources = Counter(good.path for good in self._accepted.values())
         self._remembered = {good.path: good for good in self._accepted.values() if sources[good.path] == 1}
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a content could not be read from the source, so that the same revision may say more by now."""
+        return bool(self._unread)
 
     def load(self, snapshot: Snapshot, read: Read) -> Desired:
         """Return the objects of `snapshot`; `read` gives the bytes of content ids."""
@@ -130,10 +136,12 @@ class Loader:
     def _judge(self, path: str, content_id: str, found: Parsed | tuple[FileError, ...] | None) -> set[ObjectId]:
         """Take in what one path says now, and return the identities that this may concern."""
         self._judged[path] = content_id
+        self._unread.discard(path)
         before = self._good.get(path)
         touched = {before.parsed.id} if before else set()
         if found is None:
             self._judged.pop(path)  # so that the next load asks again
+            self._unread.add(path)
             found = (FileError(path, 1, 1, "", "the content cannot be read from the source", "it is tried again"),)
         elif isinstance(found, Parsed) and (error := misplaced(path, found.id)):
             found = (error,)
@@ -163,6 +171,7 @@ class Loader:
     def _forget(self, path: str) -> set[ObjectId]:
         self._judged.pop(path, None)
         self._broken.pop(path, None)
+        self._unread.discard(path)
         return self._disclaim(path)
 
     def _claim(self, good: Good) -> None:
@@ -194,7 +203,9 @@ class Loader:
         if len(self._parsed) > 2 * len(self._good) + READ_AT_ONCE:
             self._parsed = {good.content_id: good.parsed for good in self._good.values()}
         objects = known.next({who: self._objects.get(who) for who in touched})
-        self._desired = Desired(revision, objects, self._errors(), self._checks.update(objects, touched), unsettled)
+        problems = self._checks.update(objects, touched)
+        lingering = frozenset(self._lingering - self._claims.keys())
+        self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
         return self._desired
 
     def _accept(self, who: ObjectId, unsettled: frozenset[str]) -> None:

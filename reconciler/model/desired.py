@@ -51,7 +51,8 @@ class Desired:
     `errors` lists broken files; `problems` lists, per object, what its file cannot know (a pool that does not
     exist, a dependency cycle): such an object is held, nothing of it is undone. `unsettled` names teams (empty for
     the site's own objects) with a broken file that never was good: it may describe an object that is missing here,
-    so nothing that belongs to them may be removed.
+    so nothing that belongs to them may be removed. `lingering` are objects that no file describes any more and that
+    stay in force only because a broken file may.
     """
 
     revision: str
@@ -59,3 +60,4 @@ class Desired:
     errors: tuple[FileError, ...] = ()
     problems: Mapping[ObjectId, tuple[str, ...]] = field(default_factory=dict)
     unsettled: frozenset[str] = frozenset()
+    lingering: frozenset[ObjectId] = frozenset()

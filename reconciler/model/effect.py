@@ -41,6 +41,7 @@ class StartWorker:
     node: str
     machine: Machine
     epoch: int
+    generation: int
     ray_version: str
     python: str
     head: str
@@ -53,12 +54,13 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class StopSlot:
-    """End a head or worker slot: its recorded processes and nothing else."""
+    """End a head or worker slot: its recorded processes and nothing else, and nothing newer than `generation`."""
 
     cluster: str
     role: str
     node: str
     machine: Machine
+    generation: int
     grace: timedelta
 
 

@@ -91,7 +91,7 @@ class ClusterRecord:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A worker slot that was started for `epoch` and is not yet seen gone."""
+    """A worker slot that was started for `epoch` and is not yet seen gone; `generation` counts its starts."""
 
     pool: str
     machine: Machine
@@ -102,6 +102,7 @@ class NodeRecord:
     missing_since: Moment | None = None
     stopping: Moment | None = None
     failed: Failed | None = None
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,8 @@ RECORD_TYPES: Mapping[Table, Any] = MappingProxyType(
         Table.NODES: NodeRecord,
         Table.DRAINS: DrainRecord,
         Table.JOBS: JobRecord,
-        # The last attempt number ever used for a job, kept after the job is forgotten: ids are never used again.
+        # The last number ever used for an attempt of a job, or a start of a node. It outlives both: no id is used
+        # again, and nothing that is late on its way can be taken for something new.
         Table.NUMBERS: int,
         Table.BACKOFFS: Backoff,
     }

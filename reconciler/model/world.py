@@ -50,10 +50,14 @@ class SlotState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SlotSeen:
-    """What a machine says about a slot. `message` and `log` are hostile input."""
+    """What a machine says about a slot. `message` and `log` are hostile input.
+
+    `generation` is the newest start that the slot has seen: that of what lives there, if anything does.
+    """
 
     state: SlotState
     epoch: int | None = None
+    generation: int | None = None
     message: str = ""
     log: str = ""
 

@@ -52,7 +52,9 @@ class Keeper:
         self._slot = slot
         self._order = order
         self._me = processes.myself()
-        self._record = Record(STARTING, order.epoch, processes.boot_id(), moments.now(), keeper=self._me)
+        self._record = Record(
+            STARTING, order.epoch, processes.boot_id(), moments.now(), keeper=self._me, generation=order.generation
+        )
         self._ended: dict[int, int] = {}
         self._asked = False
 

@@ -10,6 +10,8 @@ from reconciler.node.failure import INVALID, NotDone
 
 HEAD = "head"
 WORKER = "worker"
+# Every reader of JSON keeps whole numbers up to here.
+COUNT_LIMIT = 1 << 53
 
 _PYTHON = re.compile(r"python3(\.[0-9]{1,2})?|(/\.?[A-Za-z0-9_+-][A-Za-z0-9._+-]*){1,32}", re.ASCII)
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){2}[a-z0-9.+]{0,20}", re.ASCII)
@@ -50,12 +52,17 @@ class Resources:
 
 @dataclass(frozen=True)
 class Order:
-    """One start of Ray in one slot. `ports` is there for a head, `head_address` and `resources` for a worker."""
+    """One start of Ray in one slot. `ports` is there for a head, `head_address` and `resources` for a worker.
+
+    `generation` counts the starts of the slot, so that a request that is late is known as such; a head is started
+    once per epoch, so that its epoch says it.
+    """
 
     role: str
     cluster: str
     node: str
     epoch: int
+    generation: int
     token: str = field(repr=False)
     python: str
     ray_version: str
@@ -72,11 +79,13 @@ def read_order(role: str, args: Fields) -> Order:
     ports = _ports(args.fields("ports")) if role == HEAD else None
     head = args.text("headAddress", _HOST_PORT) if role == WORKER else ""
     resources = _resources(args.fields("resources")) if role == WORKER else Resources(0, 0, None)
+    epoch = args.integer("epoch", 1, COUNT_LIMIT)
     order = Order(
         role=role,
         cluster=args.name("cluster"),
         node=args.text("node", NAME, limit=63),  # it becomes a Ray label, and those end at 63 characters
-        epoch=args.integer("epoch", 1, 1 << 53),
+        epoch=epoch,
+        generation=args.integer("generation", 1, COUNT_LIMIT) if role == WORKER else epoch,
         token=args.text("token", _TOKEN),
         python=args.text("python", _PYTHON),
         ray_version=args.text("rayVersion", _VERSION),

@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.node import files, processes
 from reconciler.node.documents import NAME, Fields, parse
 from reconciler.node.failure import NotDone
-from reconciler.node.orders import HEAD, WORKER
+from reconciler.node.orders import COUNT_LIMIT, HEAD, WORKER
 from reconciler.node.processes import Process
 from reconciler.node.raystart import SLOT_MARK
 
@@ -72,7 +72,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Record:
-    """What is recorded of a slot; `core` are the processes without which Ray there is dead."""
+    """What is recorded of a slot; `core` are the processes without which Ray there is dead.
+
+    `generation` is that of the start; one from before starts were counted is older than all of them.
+    """
 
     state: str
     epoch: int
@@ -81,6 +84,7 @@ class Record:
     message: str = ""
     keeper: Process | None = None
     core: Mapping[str, Process] = field(default_factory=dict)
+    generation: int = 0
 
     def document(self) -> dict[str, object]:
         """Return the form on disk."""
@@ -88,6 +92,7 @@ class Record:
             "protocol": 1,
             "state": self.state,
             "epoch": self.epoch,
+            "generation": self.generation,
             "bootId": self.boot,
             "startedAt": self.started_at,
             "message": self.message,
@@ -106,6 +111,16 @@ class Seen:
     record: Record | None
     living: tuple[Process, ...]
 
+    @property
+    def generation(self) -> int:
+        """The newest start that this slot has seen."""
+        return self.record.generation if self.record is not None else 0
+
+    @property
+    def where(self) -> str:
+        """The slot in words."""
+        return f"{self.slot.role} slot {self.slot.node} of {self.slot.cluster}"
+
     def document(self) -> dict[str, object]:
         """Return the form in answers."""
         record, log = self.record, ""
@@ -118,6 +133,7 @@ class Seen:
             "node": self.slot.node,
             "state": self.state,
             "epoch": record.epoch if record else None,
+            "generation": record.generation if record else None,
             "pid": main.pid if main and self.living else None,
             "startedAt": record.started_at if record else None,
             "message": self.message,
@@ -137,15 +153,17 @@ def read_record(slot: Slot) -> Record | None:
         return None
     fields = Fields(parse(document, "the slot's record"), "record")
     fields.integer("protocol", 1, 1)
-    core = fields.fields("core")
+    core, epoch = fields.fields("core"), fields.integer("epoch", 1, COUNT_LIMIT)
+    uncounted = epoch if slot.role == HEAD else 0
     record = Record(
         state=fields.choice("state", STARTING, RUNNING, STOPPING, FAILED, STOPPED),
-        epoch=fields.integer("epoch", 1, 1 << 53),
+        epoch=epoch,
         boot=fields.text("bootId"),
         started_at=fields.text("startedAt"),
         message=fields.text("message"),
         keeper=read_process(fields.fields("keeper")) if "keeper" in fields else None,
         core={name: read_process(core.fields(name)) for name in ("gcs_server", "raylet") if name in core},
+        generation=fields.integer("generation", 0, COUNT_LIMIT) if "generation" in fields else uncounted,
     )
     fields.drop("keeper")
     fields.end()

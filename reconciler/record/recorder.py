@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from reconciler.clock import Clock
 from reconciler.kind import Kind
@@ -10,6 +11,7 @@ from reconciler.model.ids import ObjectId
 from reconciler.model.moment import Moment
 from reconciler.model.outcome import Done, NotDone, Unknown
 from reconciler.model.plan import Because, Plan
+from reconciler.model.sighting import Present
 from reconciler.model.snapshot import SourceProblem
 from reconciler.model.status import Event, ObjectStatus, path_of
 from reconciler.model.world import World
@@ -89,6 +91,7 @@ class Recorder:
     def _overview(self, world: World, plan: Plan, problem: SourceProblem | None, trouble: str) -> Overview:
         return Overview(
             revision=world.desired.revision,
+            as_of=_looked_at(world),
             source=problem,
             read_only=trouble,
             held=plan.held,
@@ -144,3 +147,9 @@ def _outcome(finished: Finished, now: Moment, revision: str) -> Event:
         case Unknown(message=message):
             kind, reason, text = "Unknown", "unknown", f"{action.verb}: nobody can say yet: {message}"
     return Event(now.wall, str(action.target), kind, reason, text, revision)
+
+
+def _looked_at(world: World) -> datetime:
+    """Return the moment as of which a pass knows the world: nothing is told as newer than a head's own answer."""
+    answers = [seen.as_of for seen in world.observed.heads.values() if isinstance(seen, Present)]
+    return min([world.now, *answers], key=lambda moment: moment.ticks).wall

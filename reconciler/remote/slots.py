@@ -13,6 +13,7 @@ from reconciler.model.world import ClaimState, SlotId, SlotSeen, SlotState
 Ask: TypeAlias = Callable[[Machine, str, JsonObject], Outcome]
 MESSAGE_LIMIT = 2000
 LOG_LIMIT = 4096
+COUNT_LIMIT = 1 << 40
 
 
 def see_slot(ask: Ask, machine: Machine, slot: SlotId, now: Moment) -> Sighting[SlotSeen]:
@@ -33,15 +34,21 @@ def _slot(result: Mapping[str, Any], wanted: Mapping[str, str], now: Moment) -> 
                 state = SlotState(str(each.get("state")))
             except ValueError:
                 return Unreachable("its gate answers with a state that this version does not know", now)
-            epoch = each.get("epoch")
             seen = SlotSeen(
                 state,
-                epoch if isinstance(epoch, int) else None,
+                _count(each.get("epoch")),
+                _count(each.get("generation")),
                 str(each.get("message") or "")[:MESSAGE_LIMIT],
                 str(each.get("log") or "")[-LOG_LIMIT:],
             )
             return Present(seen, now)
     return Unreachable("its gate did not answer for the slot that was asked for", now)
+
+
+def _count(told: object) -> int | None:
+    # Ours counts on from it: a machine that says more than can be would use up the numbers of its name for ever.
+    believed = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= COUNT_LIMIT
+    return told if believed and isinstance(told, int) else None
 
 
 def see_claim(ask: Ask, machine: Machine, job_dir: str, submission_id: str, now: Moment) -> Sighting[ClaimState]:

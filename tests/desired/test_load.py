@@ -239,6 +239,16 @@ def test_a_new_broken_file_of_one_team_holds_nothing_of_another() -> None:
     desired = repo.commit({"teams/rl/new.yaml": BROKEN, "teams/rl/a.yaml": None, "teams/vision/b.yaml": None})
     assert set(desired.objects) == {ObjectId("Job", "rl", "a")}
     assert desired.unsettled == {"rl"}
+    assert desired.lingering == {ObjectId("Job", "rl", "a")}
+    assert repo.commit({"teams/rl/new.yaml": job("new")}).lingering == frozenset()
+
+
+def test_what_a_file_describes_does_not_linger_however_broken_it_is() -> None:
+    repo = Repo()
+    repo.load(a=user("alice"), b=user("bob"))
+    desired = repo.load(a=BROKEN, c=user("bob"), d=BROKEN)
+    assert [note(desired, name)[1] for name in ("alice", "bob")] == [True, False]
+    assert desired.lingering == frozenset()
 
 
 def test_a_job_in_the_folder_of_another_team_is_refused() -> None:

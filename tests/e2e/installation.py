@@ -231,6 +231,8 @@ class Installation:
             for folder in sorted((self.home / "node").glob("*/*/*-*")):
                 role, _, node = folder.name.partition("-")
                 args = {"cluster": folder.parent.name, "role": role, "node": node, "graceSeconds": 0}
+                # Whatever runs there.
+                args |= {"generation": 1 << 53}
                 request = {"protocol": 1, "verb": "stop", "site": site["site"], "term": site["term"] + 1}
                 request |= {"nodeDir": str(self.home / "node"), "args": args}
                 gate.call(Machine("127.0.0.1", "root"), request, timedelta(seconds=20))

@@ -7,7 +7,7 @@ The steps of every operation are those of `DiskFiles`: data is flushed before it
 import errno
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.model.outcome import FailureKind
@@ -90,6 +90,12 @@ class FakeFiles:
         folder = self._folders.get("/".join(parents))
         found = folder.live.get(name) if folder is not None else None
         return found.live if found is not None else None
+
+    def everything(self) -> Iterator[tuple[str, bytes]]:
+        """Return every file that there is, by its path."""
+        for folder, found in self._folders.items():
+            for name, file in found.live.items():
+                yield f"{folder}/{name}", file.live
 
     def reveal(self) -> None:
         """Let all clients see the same again."""

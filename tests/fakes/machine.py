@@ -13,8 +13,9 @@ from reconciler.model.ray import HeadAddress
 from reconciler.node.documents import Fields
 from reconciler.node.failure import REFUSED, NotDone
 from reconciler.node.orders import HEAD, WORKER, Order, read_order
+from reconciler.node.verbs.names import read_generation
 from tests.fakes.files import FakeFiles
-from tests.fakes.job_runner import REST_GRACE, ROOT, Place, Run, Runners
+from tests.fakes.job_runner import REST_GRACE, ROOT, Place, Run, Runners, Stranger
 from tests.fakes.ray_world import Node
 from tests.fakes.slot import ALIVE, FakeMachine, Slot
 
@@ -98,16 +99,18 @@ class Machines:
         key = (site, order.cluster, order.role, order.node)
         slot = machine.slots.get(key)
         if slot is not None:
-            epoch = slot.order.epoch
-            alive = self._state(slot) in ALIVE
-            if alive and epoch == order.epoch:
-                return self._told(machine, key)  # test_the_same_epoch_again_is_the_same_slot
+            generation = slot.order.generation
+            alive = self.state_of(slot) in ALIVE
+            if alive and generation == order.generation:
+                return self._told(machine, key)  # test_the_same_start_again_is_the_same_slot
             if alive:
-                # test_another_epoch_is_refused_while_one_lives
-                raise NotDone(REFUSED, f"{order.role} slot {order.node} still runs epoch {epoch}; stop it first")
-            if epoch > order.epoch or (epoch == order.epoch and order.role == HEAD):
-                # test_a_head_epoch_that_ended_never_comes_back
-                raise NotDone(REFUSED, f"{order.role} slot {order.node} has seen epoch {epoch} come and go")
+                # test_another_generation_is_refused_while_one_lives
+                raise NotDone(REFUSED, f"{order.role} slot {order.node} still runs generation {generation}")
+            if generation >= order.generation:
+                # test_a_generation_that_ended_never_comes_back
+                raise NotDone(
+                    REFUSED, f"{order.role} slot {order.node} has seen generation {generation} come and go"
+                )
         if machine.ray_version != order.ray_version:
             # test_a_machine_that_cannot_do_it_says_so_at_once
             raise NotDone(REFUSED, f"Ray {machine.ray_version}, the cluster asks for {order.ray_version}")
@@ -182,12 +185,13 @@ class Machines:
             self.ray.kill_node(slot.head, slot.raylet, abruptly=False)
 
     def _stop(self, machine: FakeMachine, site: str, args: Fields) -> dict[str, Any]:
-        key = _key(site, args)
+        key, generation = _key(site, args), read_generation(args)
         args.integer("graceSeconds", 0, 86_400)
         args.end()
         slot = machine.slots.get(key)
-        if slot is None or self._state(slot) not in ALIVE:
+        if slot is None or self.state_of(slot) not in ALIVE:
             return self._told(machine, key)
+        _refuse_newer(slot, generation)
         if slot.keeper:
             # test_a_head_starts_runs_and_stops_without_leftovers
             if slot.state != "stopping":
@@ -202,7 +206,7 @@ class Machines:
 
     def _sweep(self, machine: FakeMachine, args: Fields) -> dict[str, Any]:
         """Tell what is left of an attempt, and end it (test_a_sweep_tells_and_ends_what_is_left)."""
-        folder, submission = args.path("jobDir").removeprefix(f"{ROOT}/"), args.name("submissionId")
+        folder, _ = args.path("jobDir").removeprefix(f"{ROOT}/"), args.name("submissionId")
         kill = args.flag("kill")
         args.end()
         claim = json.loads(self._shared.read_elsewhere(f"{folder}/claim.json") or b"{}")
@@ -215,25 +219,33 @@ class Machines:
             # test_what_ran_before_this_machine_was_started_again_is_gone
             earlier = claim["hostName"] == machine.machine.host and claim["bootId"] in machine.known_boots
             return {"state": "gone" if earlier else "elsewhere", "pid": None, "host": claim["hostName"]}
-        run = self.runners.of(submission)
-        living = run is not None and run.process.alive
-        if run is not None and living and kill:
-            self._sweep_away(run)
-            living = run.process.alive
-        return {"state": "alive" if living else "gone", "pid": None, "host": claim["hostName"]}
+        living = self._claimant(machine.place, claim)
+        if living is not None and kill:
+            self._sweep_away(living)
+        living = self._claimant(machine.place, claim)
+        return {"state": "alive" if living is not None else "gone", "pid": None, "host": claim["hostName"]}
 
-    def _sweep_away(self, run: Run) -> None:
+    def _claimant(self, place: Place, claim: dict[str, Any]) -> Run | Stranger | None:
+        """Return the process that a claim names, if it lives (test_a_claim_cannot_point_a_sweep_at_a_stranger)."""
+        found = self.runners.process_at(place, claim["pid"])
+        return found if found is not None and found.start_ticks == claim["startTicks"] else None
+
+    def _sweep_away(self, run: Run | Stranger) -> None:
         """End a runner within the verb: it answers only once that is so."""
-        if run.process.program.stop_seconds <= REST_GRACE:
+        if isinstance(run, Stranger):
+            run.alive = False
+        elif run.process.program.stop_seconds <= REST_GRACE:
             run.process.program = _at_once(run)
             self.runners.terminate(run, REST_GRACE)
         else:
             self.runners.kill(run)
 
     def _clean(self, machine: FakeMachine, site: str, args: Fields) -> dict[str, Any]:
-        key = _key(site, args)
+        key, generation = _key(site, args), read_generation(args)
         slot = machine.slots.get(key)
-        if slot is not None and self._state(slot) in ALIVE:
+        if slot is not None:
+            _refuse_newer(slot, generation)
+        if slot is not None and self.state_of(slot) in ALIVE:
             raise NotDone(REFUSED, "stop it first")  # test_only_a_dead_slot_is_cleaned
         machine.slots.pop(key, None)
         return self._told(machine, key)
@@ -259,6 +271,7 @@ class Machines:
         """Start a machine again: everything on it is gone at once and without a word."""
         for run in self.runners.at(machine.place):
             self.runners.kill(run)
+        self.runners.strangers = [each for each in self.runners.strangers if each.place != machine.place]
         machine.boots += 1
         for slot in machine.slots.values():
             slot.keeper = False
@@ -275,7 +288,7 @@ class Machines:
     def _runs(self, slot: Slot) -> list[Run]:
         return self.runners.on(slot.raylet) if slot.raylet is not None else []
 
-    def _state(self, slot: Slot) -> str:
+    def state_of(self, slot: Slot) -> str:
         """Judge a slot whose keeper is gone (test_without_its_keeper_a_slot_runs_on_and_can_be_stopped)."""
         if slot.keeper or slot.state not in ALIVE:
             return slot.state
@@ -286,13 +299,20 @@ class Machines:
         slot = machine.slots.get(key)
         told = {"cluster": cluster, "role": role, "node": node, "log": "", "pid": None, "startedAt": None}
         if slot is None:
-            return {**told, "state": "none", "epoch": None, "message": ""}
-        return {**told, "state": self._state(slot), "epoch": slot.order.epoch, "message": slot.message}
+            return {**told, "state": "none", "epoch": None, "generation": None, "message": ""}
+        counts = {"epoch": slot.order.epoch, "generation": slot.order.generation}
+        return {**told, **counts, "state": self.state_of(slot), "message": slot.message}
 
 
 def _at_once(run: Run) -> Any:
     program = run.process.program
     return type(program)(program.seconds, program.exit_code, 0.0, program.outlives_raylet)
+
+
+def _refuse_newer(slot: Slot, generation: int) -> None:
+    """Refuse what was meant for an earlier start (test_what_is_late_ends_nothing_newer)."""
+    if slot.order.generation > generation:
+        raise NotDone(REFUSED, f"{slot.role} slot {slot.node} has generation {slot.order.generation}")
 
 
 def _key(site: str, fields: Fields) -> tuple[str, str, str, str]:

@@ -29,6 +29,7 @@ class FakeSource:
         self._branch = True
         self._problem: SourceProblem | None = None
         self._hidden: set[str] = set()
+        self.unreadable = ""
         self._blobs: dict[str, bytes] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self.closed = False
@@ -65,13 +66,21 @@ class FakeSource:
         self.fail(SourceFault.CORRUPT, "an object is damaged")
 
     def heal(self) -> None:
-        """Take back `fail` and `hide`."""
-        self._problem = None
+        """Take back `fail`, `hide` and `lock`."""
+        self._problem, self.unreadable = None, ""
         self._hidden.clear()
 
     def hide(self, content: bytes) -> None:
         """Make this content unreadable, as a missing blob is."""
         self._hidden.add(blob_id(content))
+
+    def hides(self, content: bytes) -> bool:
+        """Say whether this content is unreadable now."""
+        return blob_id(content) in self._hidden
+
+    def lock(self, folder: str) -> None:
+        """Make a folder unreadable, as a missing tree object does: nobody can say what is in it."""
+        self.unreadable = folder
 
     # What the source says.
 
@@ -84,6 +93,8 @@ class FakeSource:
         tip = self._tip
         if applied is not None and tip.revision not in accepted and not self._descends(tip, applied):
             return SourceProblem(SourceFault.REWRITTEN, "the branch was rewritten", tip.revision)
+        if self.unreadable:
+            return SourceProblem(SourceFault.CORRUPT, f"{self.unreadable} cannot be read", tip.revision)
         snapshot = self._snapshot(tip)
         if isinstance(snapshot, Snapshot) and not snapshot.files and applied is not None:
             return SourceProblem(SourceFault.EMPTY, "no desired file", tip.revision)

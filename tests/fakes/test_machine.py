@@ -39,12 +39,14 @@ class Lab:
         self.machines.ray.advance(10)
         offered: dict[str, Any] = {"cpus": 4, "gpus": 4, "memoryBytes": None, "custom": {}}
         worker = {**order, "node": "w1", "address": WORKER.host, "headAddress": f"{HEAD.host}:6379"}
+        worker |= {"generation": epoch}
         assert self.ask(WORKER, "start-worker", {**worker, "resources": offered})["ok"]
         self.machines.ray.advance(5)
 
     def run(self, seconds: float, stop_seconds: float = 0.0, code: int = 0, limit: int | None = None) -> None:
         task = {
             "argv": ["work", str(seconds), str(code), str(stop_seconds)],
+            "cluster": "main",
             "epoch": 1,
             "env": {"RAYOPS_NODES": "w1"},
             "graceSeconds": 10,
@@ -111,6 +113,16 @@ def test_without_its_keeper_a_job_outlives_its_raylet_until_it_is_swept(lab: Lab
     assert lab.sweep(kill=True) == "gone"
 
 
+def test_a_stranger_with_the_number_of_a_runner_is_never_swept(lab: Lab) -> None:
+    lab.run(1000)
+    run = lab.machines.runners.runs[0]
+    lab.machines.runners.kill(run)
+    lab.machines.runners.take_number(run)
+    (stranger,) = lab.machines.runners.strangers
+    assert (stranger.place, stranger.pid) == (run.place, run.pid)
+    assert (lab.sweep(kill=True), stranger.alive) == ("gone", True)
+
+
 def test_the_attempt_limit_and_a_newer_head_end_a_job(lab: Lab) -> None:
     lab.run(1000, stop_seconds=2, limit=50)
     lab.machines.ray.advance(60)
@@ -119,7 +131,7 @@ def test_the_attempt_limit_and_a_newer_head_end_a_job(lab: Lab) -> None:
 
 def test_a_newer_head_file_ends_a_job_only_when_it_is_signed(lab: Lab) -> None:
     lab.run(1000)
-    payload = json.dumps({"epoch": 2})
+    payload = json.dumps({"cluster": "main", "epoch": 2})
     for signature, outcome in (("forged", None), (FakeSigner().sign(payload.encode()), "fenced")):
         head = json.dumps({"payload": payload, "signature": signature}).encode()
         lab.shared.write(".rayops/clusters/main/head.json", head)
@@ -139,8 +151,8 @@ def test_an_older_leader_is_refused(lab: Lab) -> None:
     assert (answer["ok"], answer["kind"]) == (False, "refused")
 
 
-def test_a_head_epoch_that_ended_never_comes_back(lab: Lab) -> None:
-    stop = {"cluster": "main", "role": "head", "node": "n1", "graceSeconds": 5}
+def test_a_generation_that_ended_never_comes_back(lab: Lab) -> None:
+    stop = {"cluster": "main", "role": "head", "node": "n1", "generation": 1, "graceSeconds": 5}
     assert lab.ask(HEAD, "stop", stop)["result"]["state"] == "stopping"
     # Long enough for its worker to give up, too.
     lab.machines.ray.advance(100)

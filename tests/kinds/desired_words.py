@@ -52,10 +52,10 @@ def desired_of(
     )
 
 
-def with_stale(desired: Desired, shorts: Sequence[str]) -> Desired:
-    """Return the desired state with these objects kept from an earlier revision."""
-    kept = {who: replace(desired.objects[who], stale=True) for who in map(object_id, shorts)}
-    return replace(desired, objects={**desired.objects, **kept})
+def with_stale(desired: Desired, shorts: Sequence[str], lingering: Sequence[str]) -> Desired:
+    """Return the desired state with these objects kept from an earlier revision, some of them without a file."""
+    kept = {who: replace(desired.objects[who], stale=True) for who in map(object_id, [*shorts, *lingering])}
+    return replace(desired, objects={**desired.objects, **kept}, lingering=frozenset(map(object_id, lingering)))
 
 
 def load(short: str, patch: Mapping[str, Any]) -> Loaded:

@@ -98,7 +98,7 @@ def _pool_of(desired: Desired, key: str) -> str:
 def _node(key: str, words: Any, desired: Desired) -> list[Change]:
     """Read `starting`, `joined` or one of them in full: `{is: joined, missing: 2m}`."""
     words = {"is": words} if isinstance(words, str) else words
-    only(words, {"is", "pool", "epoch", "edited", "started", "missing", "stopping", "failed"})
+    only(words, {"is", "pool", "epoch", "start", "edited", "started", "missing", "stopping", "failed"})
     _, _, node = key.partition("/")
     pool = words.get("pool") or _pool_of(desired, key)
     loaded = desired.objects.get(ObjectId("NodePool", "", pool))
@@ -114,8 +114,9 @@ def _node(key: str, words: Any, desired: Desired) -> list[Change]:
         missing_since=maybe_ago(words.get("missing")),
         stopping=maybe_ago(words.get("stopping")),
         failed=_failed(words.get("failed"), digest),
+        generation=words.get("start", 1),
     )
-    return [Change(Table.NODES, key, record)]
+    return [Change(Table.NODES, key, record), Change(Table.NUMBERS, f"node/{key}", record.generation)]
 
 
 def _failed(words: Any, digest: str) -> Failed | None:
@@ -207,7 +208,8 @@ def _stop(words: Mapping[str, Any]) -> Stop:
 
 
 def _number(key: str, words: Any, _: Desired) -> list[Change]:
-    return [Change(Table.NUMBERS, str(object_id(f"job/{key}")), words)]
+    """Read the last number of a job, `number/rl/ppo`, or of a node, `number/node/main/n1`."""
+    return [Change(Table.NUMBERS, key if key.startswith("node/") else str(object_id(f"job/{key}")), words)]
 
 
 def _backoff(target: str, words: Any, desired: Desired) -> list[Change]:

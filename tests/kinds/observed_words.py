@@ -89,17 +89,22 @@ def _ray_node(name: str, words: Any) -> RayNode:
 
 
 def _slot(key: str, words: Any, ledger: Ledger) -> Seen:
-    """Read a state, or `{is: failed, epoch: 2, message: ...}`; the epoch is the recorded one unless it is said."""
+    """Read a state, or `{is: failed, epoch: 2, start: 2, message: ...}`; epoch and start are the recorded ones
+    unless they are said.
+    """
     cluster, role, node = key.split("/")
     slot = SlotId(cluster, Role(role), node)
     if (blind := _not_there(words)) is not None:
         return "slots", slot, blind
     words = {"is": words} if isinstance(words, str) else words
-    only(words, {"is", "epoch", "message"})
+    only(words, {"is", "epoch", "start", "message"})
     state = SlotState(words["is"])
-    record = ledger.clusters.get(cluster) if role == "head" else ledger.nodes.get(f"{cluster}/{node}")
-    epoch = record.epoch if record is not None and state is not SlotState.NONE else None
-    return "slots", slot, Present(SlotSeen(state, words.get("epoch", epoch), words.get("message", "")), NOW)
+    known = ledger.nodes.get(f"{cluster}/{node}")
+    record = ledger.clusters.get(cluster) if role == "head" else known
+    told = record if state is not SlotState.NONE else None
+    epoch = words.get("epoch", told.epoch if told is not None else None)
+    start = words.get("start", known.generation if known is not None and told is known else epoch)
+    return "slots", slot, Present(SlotSeen(state, epoch, start, words.get("message", "")), NOW)
 
 
 def _dir(key: str, words: Any, ledger: Ledger) -> Seen:

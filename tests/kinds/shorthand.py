@@ -18,7 +18,18 @@ from tests.kinds.ledger_words import ledger_of
 from tests.kinds.moments import NOW
 from tests.kinds.observed_words import observed_of
 
-WORDS = {"case", "desired", "problems", "unsettled", "stale", "ledger", "observed", "in-flight", "expect"}
+WORDS = {
+    "case",
+    "desired",
+    "problems",
+    "unsettled",
+    "stale",
+    "lingering",
+    "ledger",
+    "observed",
+    "in-flight",
+    "expect",
+}
 
 
 def cases_in(folder: Path) -> list[tuple[str, Mapping[str, Any]]]:
@@ -34,7 +45,7 @@ def world_of(case: Mapping[str, Any]) -> World:
     """Return the world that a case describes."""
     assert case.keys() <= WORDS, f"unknown words {sorted(case.keys() - WORDS)}"
     desired = desired_of(case.get("desired") or {}, case.get("problems"), case.get("unsettled") or ())
-    desired = with_stale(desired, case.get("stale") or ())
+    desired = with_stale(desired, case.get("stale") or (), case.get("lingering") or ())
     ledger = ledger_of(case.get("ledger") or {}, desired)
     observed = observed_of(case.get("observed") or {}, ledger)
     return World(desired, observed, ledger, NOW, in_flight=frozenset(case.get("in-flight") or ()))

@@ -89,6 +89,7 @@ class NodeMachine:
         """Ask for a worker of cluster `main`."""
         offered: dict[str, Any] = {"cpus": 4, "gpus": 4, "memoryBytes": None, "custom": {}}
         order = {**self.order(epoch), "node": node, "headAddress": "127.0.0.1:1", "resources": offered}
+        order |= {"generation": epoch}
         return self.call("start-worker", {**order, **args})
 
     def order(self, epoch: int) -> dict[str, Any]:
@@ -105,9 +106,11 @@ class NodeMachine:
             "env": {},
         }
 
-    def stop(self, role: str = "head", node: str = "n1", grace: int = 5) -> dict[str, Any]:
-        """Ask a slot of cluster `main` to stop."""
-        return self.result("stop", {"cluster": "main", "role": role, "node": node, "graceSeconds": grace})
+    def stop(
+        self, role: str = "head", node: str = "n1", grace: int = 5, generation: int = 9, cluster: str = "main"
+    ) -> dict[str, Any]:
+        """Ask a slot to stop, if it was not started later than the given generation."""
+        return self.result("stop", {**names(role, node, generation, cluster), "graceSeconds": grace})
 
     def slot(self, role: str = "head", node: str = "n1", cluster: str = "main") -> Slot:
         """Return a slot."""
@@ -136,6 +139,11 @@ class NodeMachine:
                     kill(process.pid)
                 time.sleep(0.02)
             shutil.rmtree(temporary_folder(slot.folder, os.getuid()), ignore_errors=True)
+
+
+def names(role: str = "head", node: str = "n1", generation: int = 9, cluster: str = "main") -> dict[str, Any]:
+    """Return how `stop` and `clean` name a slot."""
+    return {"cluster": cluster, "role": role, "node": node, "generation": generation}
 
 
 def until(look: Callable[[], T], fits: Callable[[T], bool], limit: float = 20) -> T:

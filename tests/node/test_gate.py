@@ -21,7 +21,7 @@ KINDS = {"invalid", "transient", "refused", "bug"}
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 @pytest.mark.parametrize("place", ["site", "cluster", "node"])
 def test_a_hostile_name_is_invalid_and_makes_no_folder(tmp_path: Path, name: str, place: str) -> None:
-    args = {"cluster": "main", "role": "head", "node": "n1", "graceSeconds": 1}
+    args = {"cluster": "main", "role": "head", "node": "n1", "generation": 1, "graceSeconds": 1}
     wanted = {"protocol": 1, "verb": "stop", "site": SITE, "term": 1, "nodeDir": f"{tmp_path}/node", "args": args}
     (wanted if place == "site" else args)[place] = name
     answer = answer_to(json.dumps(wanted).encode())

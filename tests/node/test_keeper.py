@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.node import files, processes
 from reconciler.node.slots import Record, write_record
-from tests.node.machine import SITE, TOKEN, NodeMachine, kill, until
+from tests.node.machine import SITE, TOKEN, NodeMachine, kill, names, until
 
 
 @pytest.fixture
@@ -21,7 +21,10 @@ def head_address() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def names(machine: NodeMachine, **slot: str) -> set[str]:
+SLOTS = {"head": "n1", "worker": "w1"}
+
+
+def programs(machine: NodeMachine, **slot: str) -> set[str]:
     lines = [processes.command_line(each) for each in machine.seen(**slot).living]
     return {Path(line[0]).name for line in lines if line}
 
@@ -29,7 +32,7 @@ def names(machine: NodeMachine, **slot: str) -> set[str]:
 def test_a_head_starts_runs_and_stops_without_leftovers(machine: NodeMachine) -> None:
     assert machine.start_head()["result"]["state"] == "starting"
     seen = machine.until("running")
-    assert {"raylet", "gcs_server"} < names(machine)
+    assert {"raylet", "gcs_server"} < programs(machine)
     living = seen.living
     assert machine.stop()["state"] == "stopping"
     assert machine.until("stopped").living == ()
@@ -39,7 +42,7 @@ def test_a_head_starts_runs_and_stops_without_leftovers(machine: NodeMachine) ->
 def test_a_worker_joins_only_a_head_that_answers(machine: NodeMachine, head_address: str) -> None:
     machine.start_worker(headAddress=head_address)
     machine.until("running", "worker", "w1")
-    assert "gcs_server" not in names(machine, role="worker", node="w1")
+    assert "gcs_server" not in programs(machine, role="worker", node="w1")
     with socket.create_server(("127.0.0.2", 0)) as closed:
         port = closed.getsockname()[1]
     machine.start_worker(node="w2", headAddress=f"127.0.0.1:{port}")
@@ -86,7 +89,7 @@ def test_the_gates_own_environment_stays_out_of_ray(machine: NodeMachine, monkey
     assert "NCCL_DEBUG=INFO" in environment
 
 
-def test_the_same_epoch_again_is_the_same_slot(machine: NodeMachine) -> None:
+def test_the_same_start_again_is_the_same_slot(machine: NodeMachine) -> None:
     machine.start_head()
     keeper = machine.until("running").record
     again = machine.start_head()["result"]
@@ -110,33 +113,85 @@ def test_many_starts_at_once_make_one_keeper(machine: NodeMachine) -> None:
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_another_epoch_is_refused_while_one_lives(machine: NodeMachine, epoch: int) -> None:
+def test_another_generation_is_refused_while_one_lives(machine: NodeMachine, epoch: int) -> None:
     machine.start_head(2)
     machine.until("running")
     answer = machine.start_head(epoch)
     assert (answer["kind"], answer["message"]) == (
         "refused",
-        "head slot n1 of main still runs epoch 2; stop it first",
+        "head slot n1 of main still runs generation 2; stop it first",
     )
     assert machine.seen().state == "running"
 
 
-def test_a_head_epoch_that_ended_never_comes_back(machine: NodeMachine) -> None:
-    machine.start_head(2)
-    machine.until("running")
-    machine.stop()
-    machine.until("stopped")
-    assert machine.start_head(1)["kind"] == "refused"
-    assert machine.start_head(2)["kind"] == "refused"
-    assert machine.start_head(3)["result"]["epoch"] == 3
+@pytest.mark.parametrize("role", ["head", "worker"])
+def test_a_generation_that_ended_never_comes_back(machine: NodeMachine, head_address: str, role: str) -> None:
+    node = SLOTS[role]
+    start(machine, role, head_address, 2)
+    machine.until("running", role, node)
+    machine.stop(role, node)
+    machine.until("stopped", role, node)
+    for late in (1, 2):
+        assert start(machine, role, head_address, late)["kind"] == "refused"
+    assert start(machine, role, head_address, 3)["result"]["generation"] == 3
 
 
 def test_a_worker_may_join_the_same_head_again(machine: NodeMachine, head_address: str) -> None:
-    for _ in range(2):
-        assert machine.start_worker(headAddress=head_address)["ok"]
+    for generation in (1, 2):
+        assert machine.start_worker(headAddress=head_address, generation=generation)["ok"]
         machine.until("running", "worker", "w1")
         machine.stop("worker", "w1")
         machine.until("stopped", "worker", "w1")
+
+
+@pytest.mark.parametrize("role", ["head", "worker"])
+def test_what_is_late_ends_nothing_newer(machine: NodeMachine, head_address: str, role: str) -> None:
+    node = SLOTS[role]
+    start(machine, role, head_address, 2)
+    machine.until("running", role, node)
+    late = machine.call("stop", {**names(role, node, generation=1), "graceSeconds": 0})
+    assert (late["kind"], late["message"]) == (
+        "refused",
+        f"{role} slot {node} of main has generation 2; this was for 1",
+    )
+    assert machine.seen(role, node).state == "running"
+    assert machine.stop(role, node, generation=2)["state"] == "stopping"
+    machine.until("stopped", role, node)
+    assert machine.call("clean", names(role, node, generation=1))["kind"] == "refused"
+    assert machine.seen(role, node).generation == 2
+    assert machine.result("clean", names(role, node, generation=2))["state"] == "none"
+
+
+def test_a_stop_without_a_generation_is_invalid(machine: NodeMachine) -> None:
+    machine.start_head()
+    machine.until("running")
+    unnamed = {"cluster": "main", "role": "head", "node": "n1"}
+    assert machine.call("stop", {**unnamed, "graceSeconds": 0})["kind"] == "invalid"
+    assert machine.call("clean", unnamed)["kind"] == "invalid"
+    assert machine.seen().state == "running"
+
+
+@pytest.mark.parametrize(("role", "generation"), [("head", 3), ("worker", 0)])
+def test_a_slot_from_before_starts_were_counted_can_be_stopped_and_started(
+    machine: NodeMachine, head_address: str, role: str, generation: int
+) -> None:
+    node = SLOTS[role]
+    start(machine, role, head_address, 3)
+    machine.until("running", role, node)
+    record = machine.slot(role, node).record
+    document = json.loads(record.read_text())
+    del document["generation"]
+    files.write_json(record, document)
+    assert machine.seen(role, node).generation == generation
+    machine.stop(role, node, generation=generation)
+    machine.until("stopped", role, node)
+    assert start(machine, role, head_address, 4)["ok"]
+
+
+def start(machine: NodeMachine, role: str, head_address: str, generation: int) -> dict[str, Any]:
+    if role == "head":
+        return machine.start_head(generation)
+    return machine.start_worker(generation, headAddress=head_address)
 
 
 def test_half_a_head_is_ended_and_its_log_told(machine: NodeMachine) -> None:
@@ -149,7 +204,7 @@ def test_half_a_head_is_ended_and_its_log_told(machine: NodeMachine) -> None:
 
 def test_a_start_that_hangs_can_be_stopped(machine: NodeMachine) -> None:
     machine.start_head(env={"PRETEND": "hangs"})
-    until(lambda: names(machine), lambda found: "sleep" in found)
+    until(lambda: programs(machine), lambda found: "sleep" in found)
     machine.stop()
     assert machine.until("stopped").living == ()
 
@@ -167,7 +222,7 @@ def test_the_end_of_a_core_process_fails_the_slot(machine: NodeMachine, name: st
 def test_what_ignores_the_request_to_end_is_killed(machine: NodeMachine) -> None:
     machine.start_head(env={"PRETEND": "stubborn"})
     machine.until("running")
-    assert "sh" in until(lambda: names(machine), lambda found: "sh" in found)
+    assert "sh" in until(lambda: programs(machine), lambda found: "sh" in found)
     machine.stop(grace=1)
     assert machine.until("stopped").living == ()
 
@@ -216,18 +271,19 @@ def test_a_damaged_record_hides_no_process(machine: NodeMachine) -> None:
     machine.slot().record.write_bytes(b"{")
     assert machine.seen().state == "running"
     assert machine.start_head(9)["kind"] == "refused"
-    assert machine.stop()["state"] == "stopped"
+    assert machine.stop(generation=4)["state"] == "stopped"
     assert machine.seen().living == ()
+    # What ran there is not known, so that no start up to that stop may come back.
+    assert machine.start_head(4)["kind"] == "refused"
 
 
 def test_only_a_dead_slot_is_cleaned(machine: NodeMachine) -> None:
-    names = {"cluster": "main", "role": "head", "node": "n1"}
     machine.start_head()
     machine.until("running")
-    assert machine.call("clean", names)["kind"] == "refused"
+    assert machine.call("clean", names())["kind"] == "refused"
     machine.stop()
     machine.until("stopped")
-    assert machine.result("clean", names)["state"] == "none"
+    assert machine.result("clean", names())["state"] == "none"
     assert not machine.slot().folder.exists()
     assert machine.result("probe", {})["slots"] == []
 

@@ -144,8 +144,7 @@ def test_a_second_cluster_lives_beside_the_first(ray: RayMachine) -> None:
     assert set(until(other.nodes, lambda nodes: len(nodes) == 2, 30).keys()) == {"n1", "w1"}
     living = ray.machine.seen("head", "n1", "other").living + ray.machine.seen("worker", "w1", "other").living
     for role, node in (("worker", "w1"), ("head", "n1")):
-        names = {"cluster": "other", "role": role, "node": node, "graceSeconds": 10}
-        assert ray.machine.result("stop", names)["state"] == "stopping"
+        assert ray.machine.stop(role, node, grace=10, cluster="other")["state"] == "stopping"
         other.until("stopped", role, node, "other")
     assert not [each for each in living if processes.alive(each)]
     assert len(ray.nodes()) == 3

@@ -41,11 +41,14 @@ def cases(draw: st.DrawFn) -> Words:
     in_flight: list[str] = draw(st.lists(st.sampled_from(_paces()), max_size=0 if calm else 2, unique=True))
     jobs = [key for key in desired if key.startswith("job/")]
     problems = draw(st.lists(st.sampled_from([*jobs, None]), max_size=2, unique=True))
+    unsettled = draw(st.lists(st.sampled_from(["rl", "data", ""]), max_size=1))
+    adrift = [key for key in jobs if key.split("/")[1] in unsettled]
     return {
         "case": "drawn",
         "desired": desired,
         "problems": {key: "it cannot be" for key in problems if key is not None},
-        "unsettled": draw(st.lists(st.sampled_from(["rl", "data", ""]), max_size=1)),
+        "unsettled": unsettled,
+        "lingering": draw(st.lists(st.sampled_from(adrift), max_size=2, unique=True)) if adrift else [],
         "ledger": ledger,
         "observed": draw(_observed(ledger, calm)),
         "in-flight": in_flight,

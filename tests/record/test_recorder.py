@@ -18,7 +18,7 @@ from reconciler.record.history import History
 from reconciler.record.recorder import Recorder
 from reconciler.record.scribe import Scribe
 from reconciler.record.status import StatusWriter
-from reconciler.record.text import Redaction
+from reconciler.record.text import Redaction, written
 from reconciler.record.touched import Told
 from tests.fakes.files import FakeFiles
 from tests.kinds.desired_words import desired_of
@@ -95,3 +95,17 @@ def test_a_job_is_told_about_when_only_its_file_its_place_or_its_problem_changed
 
 
 OTHERWISE = Because(Reason.HEAD_FULL, "another reason")
+
+
+def test_nothing_is_told_as_of_later_than_its_head_answered() -> None:
+    case = {
+        "desired": {"cluster/main": {}},
+        "ledger": {"cluster/main": "running"},
+        "observed": {"head/main": {"ago": "50s"}},
+    }
+    world = world_of(case)
+    site = Site()
+    site.record(world)
+    said = orjson.loads(site.files.read("cluster/main.json") or b"")
+    assert said["state"] == "Ready"
+    assert said["observed"]["asOf"] == written((world.now + timedelta(seconds=-50)).wall)

@@ -11,6 +11,7 @@ from reconciler.kinds import ALL
 from reconciler.loop import Loop, PassReport, Stages
 from reconciler.model import layout
 from reconciler.model.ledger import META_KEY, Change, Ledger, Table
+from reconciler.model.plan import Plan
 from reconciler.model.world import Tuning
 from reconciler.observe.collect import Collector
 from reconciler.record.history import History
@@ -98,6 +99,11 @@ class Daemon:
     def ledger(self) -> Ledger | None:
         """What the daemon remembers."""
         return self.loop._ledger if self.loop is not None else None
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the last pass decided."""
+        return self.loop._memory.plan if self.loop is not None else None
 
     def once(self) -> PassReport | None:
         """Do one pass; None when it may only look on."""

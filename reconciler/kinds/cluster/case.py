@@ -134,7 +134,9 @@ class Case:
         """Return the action that ends the head."""
         head = self.head
         assert head is not None, "only a recorded head is stopped"
-        effect = StopSlot(self.name, Role.HEAD.value, head.node, head.machine, HEAD_STOP_GRACE)
+        # A head's epoch counts its starts.
+        epoch = self.record.epoch
+        effect = StopSlot(self.name, Role.HEAD.value, head.node, head.machine, epoch, HEAD_STOP_GRACE)
         stopping = replace(self.record, head=replace(head, stopping=self.world.now))
         return (Action(self.id, effect, because, self.set(stopping), weight, self.pace),)
 

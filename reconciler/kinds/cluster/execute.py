@@ -31,6 +31,7 @@ def stop_slot(doors: Doors, effect: StopSlot) -> Outcome:
         "cluster": effect.cluster,
         "role": effect.role,
         "node": effect.node,
+        "generation": effect.generation,
         "graceSeconds": int(effect.grace.total_seconds()),
     }
     return doors.ask(effect.machine, "stop", args)

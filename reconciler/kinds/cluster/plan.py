@@ -9,7 +9,7 @@ from reconciler.model.effect import WithdrawHead
 from reconciler.model.ledger import HeadRecord
 from reconciler.model.plan import Action, Because, Decision, Hold, Reason, Weight
 from reconciler.model.sighting import Absent, Present, Unreachable
-from reconciler.model.world import World
+from reconciler.model.world import SlotSeen, World
 
 Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
@@ -43,6 +43,26 @@ def _removed_but_in_use(case: Case) -> tuple[Decision, ...] | None:
     return None
 
 
+def _unknown_epoch(case: Case) -> tuple[Decision, ...] | None:
+    """Leave a head alone that was started after everything that the ledger knows of."""
+    head = case.head
+    if head is None:
+        return None
+    match case.slot(head.node):
+        case Present(seen=slot) if slot.state.alive and (slot.epoch or 0) > case.record.epoch:
+            return _foreign(case, head.node, slot)
+        case _:
+            return None
+
+
+def _foreign(case: Case, node: str, slot: SlotSeen) -> tuple[Decision, ...]:
+    text = (
+        f"{node} runs a head of {case.name} (epoch {slot.epoch}) that this ledger does not know; "
+        "stop it by hand, or restore the ledger"
+    )
+    return case.hold(Reason.FOREIGN_HEAD, text)
+
+
 def _stopping(case: Case) -> tuple[Decision, ...] | None:
     head = case.head
     if head is None or head.stopping is None:
@@ -72,11 +92,7 @@ def _no_head(case: Case) -> tuple[Decision, ...] | None:
     name = case.spec.head.candidates[0].name
     match case.slot(name):
         case Present(seen=slot) if slot.state.alive:
-            text = (
-                f"{name} runs a head of {case.name} (epoch {slot.epoch}) that this ledger does not know; "
-                "stop it by hand, or restore the ledger"
-            )
-            return case.hold(Reason.FOREIGN_HEAD, text)
+            return _foreign(case, name, slot)
         case Present():
             return _next_start(case, name)
         case None:
@@ -221,6 +237,7 @@ def _silent(case: Case) -> tuple[Decision, ...]:
 RULES: tuple[Rule, ...] = (
     _removed_and_gone,
     _removed_but_in_use,
+    _unknown_epoch,
     _stopping,
     _removed,
     _no_head,

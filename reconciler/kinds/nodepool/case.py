@@ -89,12 +89,20 @@ class Case:
         """Return one note about this node."""
         return (Note(self.pool.id, because, changes),)
 
-    def fresh(self, node: Node) -> NodeRecord:
+    def fresh(self, node: Node, generation: int) -> NodeRecord:
         """Return the record of a start that begins now; failures with the same settings stay counted."""
         failed = self.record.failed if self.record is not None else None
         kept = failed if failed is not None and failed.digest == self.pool.shape else None
         pool = self.pool
-        return NodeRecord(pool.id.name, node.machine, pool.cluster.epoch, pool.shape, self.world.now, failed=kept)
+        return NodeRecord(
+            pool=pool.id.name,
+            machine=node.machine,
+            epoch=pool.cluster.epoch,
+            digest=pool.shape,
+            started=self.world.now,
+            failed=kept,
+            generation=generation,
+        )
 
     def failed_again(self, record: NodeRecord) -> NodeRecord:
         """Return the record after one more start in vain."""
@@ -109,11 +117,13 @@ class Case:
         assert spec is not None, "a node in the repo has a pool"
         assert cluster is not None, "a ready cluster is desired"
         assert pool.cluster.head is not None, "a ready cluster has a head"
+        generation = self._newest() + 1
         effect = StartWorker(
             cluster=pool.cluster.name,
             node=node.name,
             machine=node.machine,
             epoch=pool.cluster.epoch,
+            generation=generation,
             ray_version=cluster.ray.version,
             python=cluster.ray.python,
             head=f"{pool.cluster.head.host}:{pool.cluster.head.gcs_port}",
@@ -123,13 +133,26 @@ class Case:
             labels=spec.labels,
             env=spec.env,
         )
-        return (Action(pool.id, effect, because, self.set(self.fresh(node)), Weight.NONE, self.pace),)
+        number = Change(Table.NUMBERS, self._number, generation)
+        before = (number, *self.set(self.fresh(node, generation)))
+        return (Action(pool.id, effect, because, before, Weight.NONE, self.pace),)
 
     def stop(self, record: NodeRecord, because: Because, weight: Weight = Weight.NONE) -> tuple[Decision, ...]:
         """Return the action that ends Ray on this node."""
-        effect = StopSlot(self.pool.cluster.name, Role.WORKER.value, self.name, record.machine, NODE_STOP_GRACE)
+        cluster, role = self.pool.cluster.name, Role.WORKER.value
+        effect = StopSlot(cluster, role, self.name, record.machine, self._newest(), NODE_STOP_GRACE)
         before = self.set(replace(record, stopping=self.world.now))
         return (Action(self.pool.id, effect, because, before, weight, self.pace),)
+
+    @property
+    def _number(self) -> str:
+        return f"node/{self.key}"
+
+    def _newest(self) -> int:
+        """Return the newest start of this node that anybody knows of; after a recovery its machine knows best."""
+        recorded = self.record.generation if self.record is not None else 0
+        seen = self.slot.seen.generation if isinstance(self.slot, Present) else None
+        return max(recorded, self.world.ledger.numbers.get(self._number, 0), seen or 0)
 
     def tell_ray(
         self, head: HeadAddress, ray: RayNode, drain: Drain, because: Because, weight: Weight

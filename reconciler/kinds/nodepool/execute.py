@@ -11,6 +11,7 @@ def start_worker(doors: Doors, effect: StartWorker) -> Outcome:
         "cluster": effect.cluster,
         "node": effect.node,
         "epoch": effect.epoch,
+        "generation": effect.generation,
         "token": doors.tokens.of(effect.cluster).reveal(),
         "python": effect.python,
         "rayVersion": effect.ray_version,

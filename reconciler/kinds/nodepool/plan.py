@@ -146,7 +146,7 @@ def _not_started(case: Case) -> tuple[Decision, ...] | None:
             text = (
                 f"{case.name} already runs Ray for {case.pool.cluster.name} (epoch {slot.epoch}): ending it first"
             )
-            return case.stop(case.fresh(case.node), Because(Reason.OTHER_EPOCH, text))
+            return case.stop(case.fresh(case.node, slot.generation or 0), Because(Reason.OTHER_EPOCH, text))
         case Present():
             return case.start(Because(Reason.NEW, f"{case.name} does not run Ray yet"))
         case Unreachable(reason=text):
@@ -203,7 +203,7 @@ def _ended(case: Case) -> tuple[Decision, ...] | None:
     record, slot = _in_doubt(case)
     if slot.state.alive:
         return None
-    if slot.epoch != record.epoch:
+    if slot.generation != record.generation:
         return case.start(Because(Reason.OUTCOME_UNKNOWN, f"{case.name} never began to start: again"))
     text = f"Ray on {case.name} is {slot.state.value}: {slot.words}"
     if record.joined is not None:
@@ -217,11 +217,15 @@ def _ended(case: Case) -> tuple[Decision, ...] | None:
     return case.start(Because(Reason.NODE_FAILED, text, (("failures", failed.count),)))
 
 
-def _of_another_epoch(case: Case) -> tuple[Decision, ...] | None:
+def _of_another_start(case: Case) -> tuple[Decision, ...] | None:
+    """End what is not what was started last: a start that was late on its way may have come in between."""
     record, slot = _in_doubt(case)
-    if slot.epoch == record.epoch:
+    if slot.epoch != record.epoch:
+        return case.stop(record, Because(Reason.OTHER_EPOCH, f"{case.name} runs Ray for epoch {slot.epoch}"))
+    if slot.generation == record.generation:
         return None
-    return case.stop(record, Because(Reason.OTHER_EPOCH, f"{case.name} runs Ray for epoch {slot.epoch}"))
+    text = f"{case.name} runs what start {slot.generation} asked for, the last one was {record.generation}"
+    return case.stop(record, Because(Reason.CHANGED, text))
 
 
 def _joining(case: Case) -> tuple[Decision, ...] | None:
@@ -260,7 +264,7 @@ RULES: tuple[Rule, ...] = (
     _outdated,
     _alive,
     _ended,
-    _of_another_epoch,
+    _of_another_start,
     _joining,
     _missing,
 )

@@ -1,4 +1,4 @@
-"""Start: hand an order to a keeper of its own, at most once per slot and epoch for a head."""
+"""Start: hand an order to a keeper of its own, at most once per slot and generation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from reconciler.node import boots, files, machine, moments, processes, raystart
 from reconciler.node.documents import Fields
 from reconciler.node.failure import REFUSED, TRANSIENT, NotDone
-from reconciler.node.orders import HEAD, Order, read_order
+from reconciler.node.orders import Order, read_order
 from reconciler.node.slots import ALIVE, STARTING, Look, Record, Seen, Slot, write_record
 from reconciler.node.verbs.names import trusted
 
@@ -24,13 +24,13 @@ _ASK_VERSION = "import importlib.metadata as m; print(m.version('ray'))"
 
 
 def start(role: str, args: Fields, site: Path) -> dict[str, object]:
-    """Begin to start Ray in a slot and return at once; what runs already for this epoch is the answer."""
+    """Begin to start Ray in a slot and return at once; what this order has started already is the answer."""
     order = read_order(role, args)
     slot = Slot(order.cluster, role, order.node, site)
     files.own_folder(slot.folder.parent)
     with files.locked(slot.lock):
         seen = Look().at(trusted(slot))
-        if seen.state in ALIVE and seen.record is not None and seen.record.epoch == order.epoch:
+        if seen.state in ALIVE and seen.record is not None and seen.generation == order.generation:
             return seen.document()
         _refuse_what_is_stale(seen, order)
         machine.own_address(order.address)
@@ -41,13 +41,11 @@ def start(role: str, args: Fields, site: Path) -> dict[str, object]:
 
 
 def _refuse_what_is_stale(seen: Seen, order: Order) -> None:
-    where = f"{order.role} slot {order.node} of {order.cluster}"
-    epoch = seen.record.epoch if seen.record else None
     if seen.state in ALIVE:
-        raise NotDone(REFUSED, f"{where} still runs epoch {epoch}; stop it first")
-    if epoch is not None and (epoch > order.epoch or (epoch == order.epoch and order.role == HEAD)):
-        # A start that was delayed on its way must not bring back a head that has been replaced.
-        raise NotDone(REFUSED, f"{where} has seen epoch {epoch} come and go; start a later one")
+        raise NotDone(REFUSED, f"{seen.where} still runs generation {seen.generation}; stop it first")
+    if seen.record is not None and seen.generation >= order.generation:
+        # A start that was delayed on its way must not bring back what has been replaced.
+        raise NotDone(REFUSED, f"{seen.where} has seen generation {seen.generation} come and go; start a later one")
 
 
 def _require_version(order: Order) -> None:
@@ -82,7 +80,7 @@ def _hand_over(slot: Slot, order: Order) -> None:
     files.write(slot.token, order.token.encode())
     files.write_json(slot.order, _document(order))
     # Without a keeper yet: if we die here, the slot reads as failed and not as something that may still come up.
-    write_record(slot, Record(STARTING, order.epoch, Look().boot, moments.now()))
+    write_record(slot, Record(STARTING, order.epoch, Look().boot, moments.now(), generation=order.generation))
     ready, told = os.pipe()
     try:
         _spawn_keeper(slot, told)
@@ -139,4 +137,9 @@ def _document(order: Order) -> dict[str, object]:
         "memoryBytes": offered.memory_bytes,
         "custom": offered.custom,
     }
-    return {**document, "headAddress": order.head_address, "resources": resources}
+    return {
+        **document,
+        "generation": order.generation,
+        "headAddress": order.head_address,
+        "resources": resources,
+    }

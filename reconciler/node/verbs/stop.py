@@ -8,9 +8,10 @@ from pathlib import Path
 from reconciler.node import files, moments, processes
 from reconciler.node.documents import Fields, parse
 from reconciler.node.failure import NotDone
+from reconciler.node.orders import HEAD
 from reconciler.node.processes import Process, boot_id
 from reconciler.node.slots import ALIVE, STOPPED, STOPPING, Look, Record, Seen, Slot, ended, write_record
-from reconciler.node.verbs.names import read_slot, trusted
+from reconciler.node.verbs.names import read_generation, read_slot, refuse_newer, trusted
 
 # A keeper needs its grace and then moments; one that takes longer hangs, and is ended with the rest.
 _OVERDUE_SECONDS = 20.0
@@ -19,8 +20,12 @@ _ORPHAN_GRACE_SECONDS = 2.0
 
 
 def stop(args: Fields, site: Path) -> dict[str, object]:
-    """Begin to end a slot and return at once; a slot in which nothing lives stays as it is."""
-    slot = read_slot(args, site)
+    """Begin to end a slot and return at once; a slot in which nothing lives stays as it is.
+
+    It ends the generation that it names and any older one, and refuses a newer one: that was started after it was
+    sent.
+    """
+    slot, generation = read_slot(args, site), read_generation(args)
     grace = args.integer("graceSeconds", 0, 86_400)
     args.end()
     if not slot.folder.parent.is_dir():
@@ -29,10 +34,11 @@ def stop(args: Fields, site: Path) -> dict[str, object]:
         seen = Look().at(trusted(slot))
         if seen.state not in ALIVE:
             return seen.document()
+        refuse_newer(seen, generation)
         keeper = seen.record.keeper if seen.record else None
         if keeper is not None and keeper in seen.living and not _overdue(slot, keeper):
             return _tell(seen, keeper, grace)
-        return _end(seen)
+        return _end(seen, generation)
 
 
 def _tell(seen: Seen, keeper: Process, grace: int) -> dict[str, object]:
@@ -48,12 +54,19 @@ def _tell(seen: Seen, keeper: Process, grace: int) -> dict[str, object]:
     return {**seen.document(), "state": STOPPING, "message": "asked to stop"}
 
 
-def _end(seen: Seen) -> dict[str, object]:
+def _end(seen: Seen, generation: int) -> dict[str, object]:
     gone = processes.end(lambda: list(Look().at(seen.slot).living), _ORPHAN_GRACE_SECONDS)
     if gone:
-        record = seen.record or Record(STOPPED, 1, boot_id(), moments.now())
-        write_record(seen.slot, ended(record, STOPPED, "ended without its keeper"))
+        write_record(
+            seen.slot, ended(seen.record or _unknown(seen, generation), STOPPED, "ended without its keeper")
+        )
     return Look().at(seen.slot).document()
+
+
+def _unknown(seen: Seen, generation: int) -> Record:
+    """Return a record in place of a damaged one: whatever ran there, no start up to this one comes back."""
+    epoch = max(1, generation) if seen.slot.role == HEAD else 1
+    return Record(STOPPED, epoch, boot_id(), moments.now(), generation=generation)
 
 
 def _overdue(slot: Slot, keeper: Process) -> bool:
