@@ -100,8 +100,7 @@ class Stage:
         witness = document("User", "witness", f"{{displayName: n{self._count}}}")
         entries = [*entries, ("100644", self.remote.blob(witness.encode()), WITNESS.encode())]
         revision = self.remote.commit_tree(self.remote.tree(sorted(entries, key=_as_git_sorts)))
-        self.made.rayops("sync")
-        self.until_told(lambda summary: summary["revision"] == revision)
+        self.until_told(lambda summary: summary["revision"] == revision, nudge=True)
         witnessed = (self.made.object("user/witness") or {})["detail"]["displayName"]
         assert witnessed == f"n{self._count}", "what is good in a commit counts, whatever is beside it"
 
@@ -162,6 +161,11 @@ def stage(folder: Path, source: str = "", env: Mapping[str, str] | None = None) 
         made.until("user/alice", "Ready")
         yield site
         assert made.stop() == 0
+
+
+def has_fault(fault: str, summary: Json) -> bool:
+    """Say whether the source is told to have this fault; a slow answer is told first."""
+    return summary["source"] is not None and bool(summary["source"]["fault"] == fault)
 
 
 def check_out(folder: Path, files: Mapping[str, str | bytes]) -> Path:
