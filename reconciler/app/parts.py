@@ -1,5 +1,6 @@
 """The parts of an installation: its directories, its lock, its source and its doors."""
 
+import errno
 import fcntl
 import os
 import sys
@@ -18,7 +19,7 @@ from reconciler.model.ledger import Ledger
 from reconciler.record.text import Redaction
 from reconciler.remote.command import GateCommand
 from reconciler.remote.disk import DiskFiles
-from reconciler.remote.files import Files
+from reconciler.remote.files import Files, FilesError
 from reconciler.remote.gate import Gate
 from reconciler.remote.local import LocalGate
 from reconciler.remote.program import build
@@ -26,7 +27,7 @@ from reconciler.remote.ray_client import RayClient
 from reconciler.remote.signer import SshKeygenSigner
 from reconciler.remote.ssh import SshAccess, SshGate
 from reconciler.remote.tokens import Tokens
-from reconciler.remote.tree import explained
+from reconciler.remote.tree import explained, explanation
 from reconciler.source.directory import DirectorySource
 from reconciler.source.git_setup import GitSettings
 from reconciler.source.limits import Limits
@@ -74,7 +75,10 @@ def ground(settings: Settings) -> Ground:
     return Ground(paths, DiskFiles(paths.state, folder_mode=0o700), DiskFiles(paths.shared))
 
 
-def _no_state(settings: Settings, error: OSError) -> Refused:
+def _no_state(settings: Settings, error: OSError) -> Refused | FilesError:
+    """Say why the state directory cannot be used: until its disk is well again, or until a person has acted."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}:
+        return explanation(str(settings.paths.state), error)
     return Refused(f"{settings.paths.state} cannot be used as the state directory: {error.strerror}")
 
 
@@ -104,7 +108,7 @@ def daemon_pid(settings: Settings) -> int | None:
     """Return the process that holds the state directory's lock, None when nobody does."""
     path = settings.paths.state / "daemon.lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:

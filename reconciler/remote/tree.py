@@ -43,9 +43,14 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        number = error.errno or errno.EIO
-        kind, cause, step = _CAUSES.get(number, (FailureKind.TRANSIENT, os.strerror(number), "it is tried again"))
-        raise FilesError(kind, f"{where}: {cause}; {step}") from error
+        raise explanation(where, error) from error
+
+
+def explanation(where: str, error: OSError) -> FilesError:
+    """Return what the system said with place, cause and next step."""
+    number = error.errno or errno.EIO
+    kind, cause, step = _CAUSES.get(number, (FailureKind.TRANSIENT, os.strerror(number), "it is tried again"))
+    return FilesError(kind, f"{where}: {cause}; {step}")
 
 
 def path_parts(path: str) -> tuple[str, ...]:

@@ -62,7 +62,16 @@ def failing(site: Mortal, calls: str, error: str, when: str) -> Iterator[Callabl
         pytest.skip("strace is not installed")
     assert site.daemon is not None
     pid, traced = site.daemon.pid, site.home / "traced"
-    options = ["-f", "-qq", "-o", traced, "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}"]
+    options = [
+        "-f",
+        "-qq",
+        "-o",
+        str(traced),
+        "-e",
+        f"trace={calls}",
+        "-e",
+        f"inject={calls}:error={error}:when={when}",
+    ]
     strace = subprocess.Popen(["strace", *options, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
     threads: set[str] = set()
 

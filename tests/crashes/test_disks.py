@@ -1,5 +1,6 @@
 """Disks that are full or read-only: jobs run on, the daemon says what it waits for, and goes on by itself."""
 
+import re
 import signal
 from functools import partial
 
@@ -10,10 +11,12 @@ from tests.crashes.mortal import Mortal, may_mount
 
 pytestmark = pytest.mark.real
 
+# The words of the daemon, and those of git.
+NO_SPACE = r"no space (is )?left"
 SAYS: dict[Fault, str] = {
-    full: "no space is left",
-    no_names: "no space is left",
-    read_only: "read-only",
+    full: NO_SPACE,
+    no_names: NO_SPACE,
+    read_only: "read-only file system|system is read-only",
 }
 FAULTS = pytest.mark.parametrize("fault", SAYS, ids=lambda fault: fault.__name__)
 
@@ -43,12 +46,14 @@ def test_a_disk_that_fails_costs_no_job_and_the_daemon_goes_on_by_itself(
         # How it ends was given its room when it began; a share that takes nothing at all takes that neither.
         if (disk, fault) != ("shared", read_only):
             site.wait(partial(result_of, site, f"during-{name}"), "the job ends, and that is written")
-        site.wait(partial(tells, site, "the ledger cannot be written"), "it tells why it does nothing")
+        # The ledger grows without a new name.
+        if (disk, fault) != ("state", no_names):
+            site.wait(partial(tells, site, "the ledger cannot be written"), "it tells why it does nothing")
         # One that starts now finds no room either: it waits, too.
         site.stop(signal.SIGKILL)
         site.hear_out()
         site.start()
-        site.wait(lambda: SAYS[fault] in site.said().lower(), f"it says that {SAYS[fault]}")
+        site.wait(lambda: re.search(SAYS[fault], site.said(), re.IGNORECASE), f"it says that {SAYS[fault]}")
         site.nothing_is_torn()
         assert not site.runs(f"after-{name}")
     site.wait(partial(is_over, site, f"job/rl/during-{name}"), "what ran is over")
@@ -64,7 +69,7 @@ def test_a_status_directory_that_fails_costs_freshness_and_nothing_else(mounted:
     with fault(site.status):
         site.commit("Add a job", site.counted(name))
         site.wait(partial(site.runs, name), "it runs, unseen")
-        site.wait(lambda: SAYS[fault] in site.said().lower(), f"it says that {SAYS[fault]}")
+        site.wait(lambda: re.search(SAYS[fault], site.said(), re.IGNORECASE), f"it says that {SAYS[fault]}")
         site.nothing_is_torn()
     site.wait_for(f"job/rl/{name}", "Succeeded")
     assert site.runs(name) == {"1": 1}
@@ -92,7 +97,7 @@ def test_an_unmounted_share_is_not_taken_for_an_empty_one(mounted: Mortal) -> No
 def tells(site: Mortal, text: str) -> bool:
     """Say whether people read so, on the page of the site."""
     summary = site.summary()
-    return text.lower() in f"{summary.get('source')} {summary.get('readOnly')}".lower()
+    return re.search(text, f"{summary.get('source')} {summary.get('readOnly')}", re.IGNORECASE) is not None
 
 
 def result_of(site: Mortal, name: str) -> bool:
