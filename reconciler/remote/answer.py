@@ -27,9 +27,9 @@ _STATUSES = {
     127: "timeout or python is not found there",
     137: "the gate did not end in time and was killed",
 }
-# What a terminal or a reviewer would obey instead of show: C0, DEL, C1, bidirectional overrides, line separators.
+# What a terminal or a reviewer would obey instead of show: C0, DEL, C1, marks of direction, line separators.
 _HIDDEN = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F)])
-_HIDDEN |= dict.fromkeys([*range(0x2060, 0x206A), 0xFEFF])
+_HIDDEN |= dict.fromkeys([0x061C, 0x180E, *range(0x2060, 0x206A), 0xFEFF, *range(0xFFF9, 0xFFFC)])
 _TEXT = {code: None for code in _HIDDEN if chr(code) not in "\n\t"}
 _LINE = {code: " " if chr(code) in "\n\t\r" else None for code in _HIDDEN}
 

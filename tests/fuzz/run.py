@@ -70,6 +70,7 @@ def keep(outcomes: Sequence[Outcome], jobs: int) -> None:
     found = {each.target.name: each for each in outcomes}
     again = [_with_seeds(each.target, each.fuzzed.corpus) for each in outcomes]
     for outcome in run(again, 0.0, 0, jobs):
+        assert outcome.fuzzed.find is None, f"what held before breaks now:\n{outcome}"
         found[outcome.target.name].target.keep(outcome.fuzzed.corpus)
 
 

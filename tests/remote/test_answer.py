@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from reconciler.model.machine import Machine
-from reconciler.model.outcome import Done, NotDone, Unknown
+from reconciler.model.outcome import Done, FailureKind, NotDone, Unknown
 from reconciler.remote.answer import MESSAGE_LIMIT, Conversation
 
 TOKEN = "0123456789abcdef" * 4
@@ -54,3 +54,13 @@ def test_nor_the_first_half_of_it_where_a_long_message_is_cut() -> None:
     outcome = talk().outcome(answer, 0, b"")
     assert isinstance(outcome, NotDone)
     assert TOKEN[:8] not in outcome.message
+
+
+@pytest.mark.parametrize(
+    "mark", ["\u061c", "\u180e", "\u200b", "\u202e", "\u2066", "\ufeff", "\ufff9", "\x1b", "\x9b"]
+)
+def test_no_mark_that_shows_another_text_comes_through(mark: str) -> None:
+    result = orjson.dumps({"protocol": 1, "ok": True, "result": {"log": f"a{mark}b"}})
+    refusal = orjson.dumps({"protocol": 1, "ok": False, "kind": "refused", "message": f"a{mark}b"})
+    assert talk().outcome(result, 0, b"") == Done({"log": "ab"})
+    assert talk().outcome(refusal, 0, b"") == NotDone(FailureKind.REFUSED, "ab")
