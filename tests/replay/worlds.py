@@ -34,7 +34,15 @@ class _Object(_Frozen):
 
     def loaded(self) -> Loaded:
         parsed = restore(orjson.dumps(self.document))
-        return Loaded(parsed.id, parsed.document, parsed.digest, self.path, self.content_id, self.stale)
+        return Loaded(
+            id=parsed.id,
+            document=parsed.document,
+            digest=parsed.digest,
+            path=self.path,
+            content_id=self.content_id,
+            stale=self.stale,
+            written=parsed.written,
+        )
 
 
 class _Desired(_Frozen):
@@ -48,7 +56,8 @@ class _Desired(_Frozen):
     def made(self) -> Desired:
         loaded = [each.loaded() for each in self.objects]
         objects = {each.id: each for each in loaded}
-        return Desired(self.revision, objects, self.errors, dict(self.problems), self.unsettled, self.lingering)
+        problems = dict(self.problems)
+        return Desired(self.revision, objects, self.errors, problems, self.unsettled, self.lingering)
 
 
 class _Observed(_Frozen):
