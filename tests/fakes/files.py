@@ -10,10 +10,14 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from reconciler.model.outcome import FailureKind
 from reconciler.remote.files import FilesError, FileStamp
 from reconciler.remote.tree import TEMP_PREFIX, explained, path_parts
+
+# The same few paths are asked for again and again.
+_parts = lru_cache(maxsize=4096)(path_parts)
 
 
 class Crash(BaseException):
@@ -92,7 +96,7 @@ class FakeFiles:
 
     def read_elsewhere(self, path: str) -> bytes | None:
         """Let another client read: it sees what is true, and meets none of our faults."""
-        *parents, name = path_parts(path)
+        *parents, name = _parts(path)
         folder = self._folders.get("/".join(parents))
         found = folder.live.get(name) if folder is not None else None
         return found.live if found is not None else None
@@ -132,7 +136,7 @@ class FakeFiles:
     def write_many(self, files: Mapping[str, bytes]) -> None:
         """Replace many files, each in one step."""
         for path in files:
-            path_parts(path)
+            _parts(path)
         for path, data in files.items():
             self.write(path, data)
 
@@ -183,7 +187,7 @@ class FakeFiles:
         """Return the sorted names in a folder; empty when the folder is proven absent."""
         with explained(folder):
             self._step("look", folder, None)
-            names = path_parts(folder) if folder else ()
+            names = _parts(folder) if folder else ()
             self._refuse_file_as_folder(names)
             found = self._folders.get("/".join(names))
         if found is None:
@@ -204,7 +208,7 @@ class FakeFiles:
     def remove(self, path: str) -> None:
         """Remove a file, or an empty folder; one that is gone already is fine."""
         with explained(path):
-            *parents, name = path_parts(path)
+            *parents, name = _parts(path)
             self._step("look", path, None)
             parent = self._folders.get("/".join(parents))
             if parent is None or (name not in parent.live and name not in parent.folders):
@@ -221,7 +225,7 @@ class FakeFiles:
             self._flush_folder(path, parent)
 
     def _look(self, path: str) -> _File | None:
-        *parents, name = path_parts(path)
+        *parents, name = _parts(path)
         self._step("look", path, None)
         self._refuse_file_as_folder(parents)
         folder = self._folders.get("/".join(parents))
@@ -232,7 +236,7 @@ class FakeFiles:
         return None if folder is None else folder.live.get(name)
 
     def _place(self, path: str, *, ours: bool = True) -> tuple[_Folder, str]:
-        *parents, name = path_parts(path)
+        *parents, name = _parts(path)
         self._refuse_file_as_folder(parents)
         if ours and not self.mounted:
             raise OSError(errno.ENOENT, "root")
@@ -244,6 +248,8 @@ class FakeFiles:
         return self._folders["/".join(parents)], name
 
     def _refuse_file_as_folder(self, names: Sequence[str]) -> None:
+        if "/".join(names) in self._folders:
+            return
         for depth, name in enumerate(names):
             above = self._folders.get("/".join(names[:depth]))
             if above is not None and name in above.live:
