@@ -14,6 +14,7 @@ class Story:
 
     def __init__(self, seed: int = 1) -> None:
         self.world = World(seed)
+        self.world.steady()
         for uid in list(self.people.jobs):
             self.people.remove([uid])
         self.people.commit()

@@ -49,6 +49,7 @@ class Doom:
 
     def befall(self, world: World) -> None:
         """Let it be so, counted from now on."""
+        world.steady()
         world.power_fails = self.power_fails
         if self.place == DOOR:
             world.fate.die_at = world.fate.points + self.step
@@ -67,6 +68,7 @@ def survive(doom: Doom) -> tuple[Found | None, World]:
 def moments() -> Mapping[str, tuple[int, ...]]:
     """Return by place the steps in which something is done, when nobody dies."""
     world = World(SEED)
+    world.steady()
     # What the world itself wrote to furnish a site is no step of the daemon.
     furnished = {name: getattr(world, name).steps for name in DISKS}
     world.live(FIRST_SECONDS)

@@ -46,6 +46,8 @@ class Parts:
     ray: RayApi
     tokens: Tokens
     tuning: Tuning
+    # How long the status directory takes; without a number what is told is written at once.
+    pace: float | None = None
 
 
 class Daemon:
@@ -53,9 +55,11 @@ class Daemon:
 
     def __init__(self, parts: Parts, name: str) -> None:
         self.hands = Hands(parts.clock)
+        self.pens = Hands(parts.clock, parts.pace) if parts.pace is not None else None
         self.fault: LedgerFault | None = None
         self.loop: Loop | None = None
-        scribe = Scribe(StatusWriter(parts.status, parts.clock), History(parts.status, parts.clock))
+        status, history = StatusWriter(parts.status, parts.clock), History(parts.status, parts.clock)
+        scribe = Scribe(status, history, self.pens)
         recorder = Recorder(scribe, ALL, parts.clock)
         store = LedgerStore(parts.state, parts.shared, parts.clock, site=SITE)
         ledger = store.open()
@@ -98,6 +102,12 @@ class Daemon:
     def ledger(self) -> Ledger | None:
         """What the daemon remembers."""
         return self.loop._ledger if self.loop is not None else None
+
+    def work(self) -> None:
+        """Do what was begun beside the loop, as far as it is due."""
+        self.hands.work()
+        if self.pens is not None:
+            self.pens.work()
 
     def once(self) -> PassReport | None:
         """Do one pass; None when it may only look on."""

@@ -168,16 +168,20 @@ class MortalRay:
 
 
 class Hands(Executor):
-    """An executor without threads: what was begun is done when the world lets it, in order."""
+    """An executor without threads: what was begun is done when the world lets it, in order.
 
-    def __init__(self, clock: Clock) -> None:
+    Everything takes `pace` seconds; what is begun next takes `slow` seconds more.
+    """
+
+    def __init__(self, clock: Clock, pace: float = 0.0) -> None:
         self._clock = clock
+        self._pace = pace
         self._begun: list[tuple[Moment, Callable[[], object]]] = []
         self.slow = 0.0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Begin; the answer is handed on by the one who begins it."""
-        due = self._clock.now() + timedelta(seconds=self.slow)
+        due = self._clock.now() + timedelta(seconds=self._pace + self.slow)
         self.slow = 0.0
         self._begun.append((due, lambda: fn(*args, **kwargs)))
         return Future()

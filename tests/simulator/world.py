@@ -4,11 +4,11 @@ import hashlib
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from reconciler.loop import PassReport
-from reconciler.model.machine import Machine
 from reconciler.model.world import Tuning
 from reconciler.record.journal import Fault, LedgerFault
 from reconciler.record.ledger import LedgerStore
@@ -22,11 +22,15 @@ from tests.fakes.ray import FakeRay
 from tests.fakes.source import FakeSource
 from tests.simulator.daemon import SITE, Daemon, Parts
 from tests.simulator.doors import Fate, MortalGate, MortalRay
+from tests.simulator.furnish import furnish, some_wish
 from tests.simulator.oracle import Broken, Oracle
-from tests.simulator.people import EXIT_CODES, SECONDS, STOP_SECONDS, TEAMS, People, Wish
+from tests.simulator.people import People, Wish
 
-# Seconds between two passes that find nothing to do; the daemon itself looks oftener.
-IDLE_REST = 8.0
+# Seconds between two passes that find nothing to do. The daemon itself looks oftener, if nothing is slow; much may
+# happen between two of its looks.
+IDLE_RESTS = (8.0, 8.0, 20.0, 30.0)
+# How long a status directory takes to be written; without a number it is written within the pass.
+PACES = (None, 5.0, 20.0)
 # How long the world goes on without faults until all must be settled.
 CALM_PASSES = 900
 
@@ -36,6 +40,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        manner = random.Random(f"manner {seed}")
+        self.idle_rest = manner.choice(IDLE_RESTS)
         self.clock = FakeClock()
         self.state, self.shared, self.status = FakeFiles(seed), FakeFiles(seed + 1), FakeFiles(seed + 2)
         self.machines = Machines(self.shared)
@@ -57,6 +63,7 @@ class World:
             ray=MortalRay(self.fake_ray, self.fate, self.oracle.told, later, self.clock),
             tokens=tokens,
             tuning=Tuning(),
+            pace=manner.choice(PACES),
         )
         self.daemon: Daemon | None = None
         self.former: Daemon | None = None
@@ -70,7 +77,7 @@ class World:
         # How many of them it took to settle once there were no faults any more.
         self.calm = 0
         self.log: list[str] = []
-        self._furnish()
+        furnish(self)
 
     @property
     def seconds(self) -> float:
@@ -86,39 +93,17 @@ class World:
         """Write down what happens."""
         self.log.append(line)
 
-    def _furnish(self) -> None:
-        for n in range(len(self.people.clusters)):
-            self.machines.add(Machine(f"10.0.0.{n + 1}", "ray"))
-            # A canary in every token: it must come up nowhere.
-            cluster = self.people.clusters[n]
-            self.state.write(f"tokens/{cluster}", f"canary-{cluster}-{'0' * 32}".encode())
-        for number, pool in enumerate(self.people.pools):
-            for n in range(len(self.people.nodes(pool))):
-                self.machines.add(Machine(f"10.0.{number + 1}.{n + 1}", "ray"))
-        for _ in range(self.random.randint(1, 5)):
-            self.people.new(self.some_wish(self.random))
-        self.people.commit()
-
     def some_wish(self, chance: random.Random) -> Wish:
         """Return a job that somebody may think of."""
-        return Wish(
-            uid=0,
-            version=0,
-            team=chance.choice(TEAMS),
-            name="",
-            pool=chance.choice(list(self.people.pools)),
-            nodes=chance.choice((1, 1, 2)),
-            seconds=chance.choice(SECONDS),
-            code=chance.choice(EXIT_CODES),
-            stop_seconds=chance.choice(STOP_SECONDS),
-            retry=chance.choice((0, 0, 2)),
-            limit=chance.choice((None, None, None, 30)),
-            priority=chance.choice(("low", "normal", "high")),
-        )
+        return some_wish(self.people, chance)
 
     # Time and the daemon.
 
-    def live(self, seconds: float, rest: float = IDLE_REST) -> None:
+    def steady(self) -> None:
+        """Look around often, and write status at once: for stories whose moments are counted or read."""
+        self.idle_rest, self.parts = IDLE_RESTS[0], replace(self.parts, pace=None)
+
+    def live(self, seconds: float, rest: float | None = None) -> None:
         """Let time pass, with passes of the daemon in it; `rest` lies between two of them that do nothing."""
         until = self.seconds + seconds
         while True:
@@ -128,9 +113,13 @@ class World:
                 return
             self.advance(min(left, self._rest(report, rest)))
 
-    def _rest(self, report: PassReport | None, rest: float = IDLE_REST) -> float:
+    def _rest(self, report: PassReport | None, rest: float | None = None) -> float:
         busy = self.daemon is None or self.daemon.hands.busy
-        return 1.0 if busy or (report is not None and not (report.plan.empty and not report.finished)) else rest
+        return (
+            1.0
+            if busy or (report is not None and not (report.plan.empty and not report.finished))
+            else rest or self.idle_rest
+        )
 
     def step(self) -> PassReport | None:
         """Do one pass, or start a daemon that is down."""
@@ -145,7 +134,7 @@ class World:
 
     def advance(self, seconds: float) -> None:
         """Let the daemon's hands work, and time pass."""
-        self._mortal(lambda: self.daemon.hands.work() if self.daemon is not None else None)
+        self._mortal(lambda: self.daemon.work() if self.daemon is not None else None)
         self._pass_time(timedelta(seconds=seconds))
         self.oracle.check()
 
@@ -177,7 +166,7 @@ class World:
         if report is not None and (not report.trouble or self.oracle.effects > before):
             raise Broken("I24", "a leader that was overtaken has acted")
         # What it had begun before may still arrive.
-        self.former.hands.work()
+        self.former.work()
 
     def _mortal(self, act: Callable[[], PassReport | None]) -> PassReport | None:
         try:
