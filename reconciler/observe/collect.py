@@ -100,9 +100,14 @@ class Collector:
 
     @property
     def wake_at(self) -> Moment | None:
-        """When the next resting target may be looked at again."""
+        """When the next resting target may be looked at again.
+
+        One that has rested is asked by any pass that wants it: one that nobody wants any more must not wake us.
+        """
+        now = self._clock.now()
         moments = [breaker.rests_until() for breaker in self._breakers.values()]
-        return min(moments, key=lambda moment: moment.ticks, default=None)
+        future = [moment for moment in moments if now.is_before(moment)]
+        return min(future, key=lambda moment: moment.ticks, default=None)
 
     def _in_parallel(self, asked: list[Look]) -> dict[tuple[str, Any], Sighting[Any]]:
         awaited = []

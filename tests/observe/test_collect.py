@@ -108,6 +108,17 @@ def test_after_an_effect_its_target_is_asked_at_once() -> None:
     assert len(asked) == before + 2
 
 
+def test_a_target_that_nobody_asks_for_any_more_wakes_nobody() -> None:
+    clock = FakeClock()
+    gone = Look("slots", "n1", "machine:n1", lambda _: Unreachable("no answer", clock.now()), by_gate=True)
+    collector = Collector(DOORS, clock, None, timedelta())
+    collector.observe(cast(World, _Blank()), lambda _: [gone])
+    assert collector.wake_at == clock.now() + timedelta(seconds=1)
+    clock.advance(timedelta(seconds=1))
+    collector.observe(cast(World, _Blank()), lambda _: [])
+    assert collector.wake_at is None
+
+
 class _Blank:
     observed = Observed()
     in_flight: frozenset[str] = frozenset()
