@@ -77,7 +77,8 @@ class Look:
     """One thing to look at. `table` and `key` say where the answer goes in Observed; `target` shares a breaker.
 
     `by_gate` tells that a machine is asked, and not a head or a file: machines hang in numbers. `about` names the
-    target of effects that change the answer: what was seen before one of them ended is none.
+    target of effects that change the answer: what was seen before one of them ended is none. A target that is just
+    coming up is asked eagerly: its silence is no reason to ask it less often.
     """
 
     table: str
@@ -86,6 +87,7 @@ class Look:
     see: Callable[[Doors], Sighting[Any]]
     about: str = ""
     by_gate: bool = False
+    eagerly: bool = False
 
 
 Looks: TypeAlias = Callable[[World], Iterable[Look]]

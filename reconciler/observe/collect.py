@@ -133,8 +133,8 @@ class Collector:
         with self._lock:
             if isinstance(answer, Unreachable):
                 failures = self._breakers[look.target].failures + 1 if look.target in self._breakers else 1
-                counted = failures if answer.asked else min(failures, MOST_UNASKED)
-                self._breakers[look.target] = _Breaker(counted, self._clock.now(), answer)
+                most = 1 if look.eagerly else failures if answer.asked else MOST_UNASKED
+                self._breakers[look.target] = _Breaker(min(failures, most), self._clock.now(), answer)
             else:
                 self._breakers.pop(look.target, None)
         return answer

@@ -68,15 +68,15 @@ def test_machines_that_hang_keep_no_head_and_no_job_directory_waiting(scene: Sce
     assert len(seen.slots) == MANY
 
 
-@pytest.mark.parametrize(("asked", "rests"), [(True, 30), (False, 4)])
-def test_what_could_not_be_asked_is_soon_tried_again(*, asked: bool, rests: int) -> None:
+@pytest.mark.parametrize(("asked", "eagerly", "rests"), [(True, False, 30), (False, False, 4), (True, True, 1)])
+def test_what_is_soon_over_is_soon_asked_again(*, asked: bool, eagerly: bool, rests: int) -> None:
     clock = FakeClock()
     answers = [True] * 8 + [asked]
 
     def see(_: Doors) -> Sighting[Any]:
         return Unreachable("no answer", clock.now(), answers.pop(0))
 
-    look = Look("heads", "main", "head:main", see)
+    look = Look("heads", "main", "head:main", see, eagerly=eagerly)
     collector = Collector(DOORS, clock, None, timedelta())
     while answers:
         collector.observe(cast(World, _Blank()), lambda _: [look])

@@ -34,7 +34,7 @@ def _head_look(world: World, name: str, head: HeadRecord) -> Look:
             case silent:
                 return silent
 
-    return Look("heads", name, f"head:{name}", see)
+    return Look("heads", name, f"head:{name}", see, eagerly=head.session is None)
 
 
 def looks_then(world: World) -> Iterator[Look]:
