@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -28,7 +28,6 @@ from tests.outages.illness import ILLNESSES, mute_about_starts, raylets
 from tests.outages.scene import (
     CALL_SECONDS,
     FETCH_SECONDS,
-    REQUEST_SECONDS,
     SECONDS,
     SILENCE_SECONDS,
     Scene,
@@ -156,90 +155,97 @@ def test_a_head_that_answers_wrongly_is_told_and_left_alone(site: Scene, fault: 
     assert site.cluster["detail"]["head"] == before, "the same head, never fenced"
 
 
-def test_a_job_that_ends_while_its_head_says_nothing_has_ended(site: Scene) -> None:
-    work = Work(site.site, "unheard").begun()
+@pytest.mark.parametrize(
+    ("delivers", "behaviour"),
+    [(True, hangs_up), (False, says("400 Bad Request", PAGE))],
+    ids=["reply lost", "request refused"],
+)
+def test_a_submit_that_nobody_confirms_runs_once(site: Scene, behaviour: Behaviour, *, delivers: bool) -> None:
+    asked = site.head.asked(SUBMIT)
+    work = Work(site.site, f"unsure-{asked}")
+    with site.head.faulty(behaviour, concerns=SUBMIT, delivers=delivers):
+        site.site.commit("Add it", work.files())
+        site.until(lambda: told(site, work.path) & {"Unknown", "NotDone"}, "the submit was not confirmed")
+    work.begins()
+    site.site.until(work.path, "Running")
+    # Where the head had it, looking settled the doubt; where it had not, it was handed over again.
+    assert (site.head.asked(SUBMIT) - asked == 1) is delivers
+    # Its end is its own word, whatever its head says by then.
     with site.head.gone():
         site.site.until("cluster/main", "Silent")
         work.ends(seconds=SILENCE_SECONDS)
         assert site.cluster["state"] == "Silent"
     assert work.lives() == ["began 1", "ended 1"]
-
-
-@pytest.mark.parametrize(
-    ("delivers", "behaviour"),
-    [(True, hangs_up), (True, says("200 OK", PAGE)), (False, says("400 Bad Request", PAGE))],
-    ids=["reply lost", "reply replaced", "request refused"],
-)
-def test_a_submit_that_nobody_confirms_runs_once(site: Scene, behaviour: Behaviour, *, delivers: bool) -> None:
-    work = Work(site.site, f"unsure-{site.head.asked(SUBMIT)}")
-    asked = site.head.asked(SUBMIT)
-    with site.head.faulty(behaviour, concerns=SUBMIT, delivers=delivers):
-        site.site.commit("Add it", work.files())
-        site.until(lambda: told(site, work.path) & {"Unknown", "NotDone"}, "the submit was not confirmed")
-    work.begins()
-    work.ends()
-    assert work.lives() == ["began 1", "ended 1"]
     assert len(work.attempts) == 1
-    # Where the head had it, looking settled the doubt; where it had not, it was handed over again.
-    assert (site.head.asked(SUBMIT) - asked == 1) is delivers
 
 
 # People at work on the head, past RayOps.
-
-ONCE_MORE = "  grace: 1s\n  retry: {limit: 1, backoff: 1s}\n"
 
 
 def token(site: Scene) -> str:
     return (site.site.home / "state/tokens/main").read_text().strip()
 
 
-def test_a_job_whose_record_is_deleted_is_ended_before_it_runs_again(site: Scene) -> None:
-    work = Work(site.site, "erased").begun(ONCE_MORE)
-    attempt = work.attempts[-1]["submissionId"]
+def runner_of(work: Work) -> int:
+    folder = work.site.shared / "jobs" / work.attempts[-1]["submissionId"]
+    return int(json.loads((folder / "claim.json").read_text())["pid"])
+
+
+def kill_program(_: Scene, work: Work) -> None:
+    runner = runner_of(work)
+    (program,) = map(int, Path(f"/proc/{runner}/task/{runner}/children").read_text().split())
+    os.kill(program, signal.SIGKILL)
+
+
+def kill_runner(_: Scene, work: Work) -> None:
+    os.kill(runner_of(work), signal.SIGKILL)
+
+
+def delete_record(site: Scene, work: Work) -> None:
+    key = f"_ray_internal_job_info_{work.attempts[-1]['submissionId']}".encode()
     with grpc.insecure_channel(f"{site.head.place[0]}:{site.site.ports[0]}") as channel:
         # Ray's own interface refuses to delete the record of a running job.
-        request = gcs_service_pb2.InternalKVDelRequest(
-            key=f"_ray_internal_job_info_{attempt}".encode(), namespace=b"job"
-        )
+        request = gcs_service_pb2.InternalKVDelRequest(key=key, namespace=b"job")
         store = gcs_service_pb2_grpc.InternalKVGcsServiceStub(channel)
         mine = (("authorization", f"Bearer {token(site)}"),)
-        assert store.InternalKVDel(request, timeout=REQUEST_SECONDS, metadata=mine).deleted_num == 1
-    work.begins(2)
-    work.ends()
-    assert work.lives() == ["began 1", "began 2", "ended 2"]
-    lost, repeated = work.attempts
-    assert (lost["state"], repeated["state"]) == ("Lost", "Succeeded")
-    # Its supervisor may write a record anew when it notices: then Ray tells of a job that failed.
-    assert "Ray has no record of it any more" in lost["message"] or "took it along" in lost["message"]
-    said = [event["reason"] for event in site.site.events(work.path)]
-    assert "ProcessLeft" in said, "it was found alive, and ended by its machine"
+        assert store.InternalKVDel(request, timeout=SECONDS, metadata=mine).deleted_num == 1
 
 
-def test_a_job_that_somebody_stops_is_stopped_by_hand_and_not_run_again(site: Scene) -> None:
-    work = Work(site.site, "halted").begun(ONCE_MORE)
+def stop(site: Scene, work: Work) -> None:
     host, port = site.head.server
     address = f"http://{host}:{port}/api/jobs/{work.attempts[-1]['submissionId']}/stop"
-    stop = Request(address, method="POST", headers={"Authorization": f"Bearer {token(site)}"})
-    with urlopen(stop, timeout=REQUEST_SECONDS * 5) as answer:
+    request = Request(address, method="POST", headers={"Authorization": f"Bearer {token(site)}"})
+    with urlopen(request, timeout=SECONDS) as answer:
         assert json.load(answer) == {"stopped": True}
+
+
+# What is done to one attempt after the other, and what people read about each of them.
+ACTS: list[tuple[Callable[[Scene, Work], None], str, str]] = [
+    (kill_program, "Failed", "ended by signal 9"),
+    (kill_runner, "Lost", "no result; Ray says FAILED"),
+    (delete_record, "Lost", "Ray no longer ran it"),
+    (stop, "Stopped", ""),
+]
+
+
+def test_whatever_people_do_to_a_job_there_is_one_copy_of_it_and_a_true_word_for_it(site: Scene) -> None:
+    work = Work(site.site, "handled").begun("  grace: 1s\n  retry: {limit: 3, backoff: 1s, maxBackoff: 1s}\n")
+    for number, (act, _, _) in enumerate(ACTS, start=1):
+        work.begins(number)
+        site.until(partial(is_running, work, number), f"attempt {number} runs")
+        act(site, work)
     site.site.until(work.path, "Stopped")
-    (attempt,) = work.attempts
-    assert attempt["reason"] == "StoppedByHand"
-    assert work.lives() == ["began 1"]
+    assert work.lives() == [f"began {number}" for number in range(1, len(ACTS) + 1)]
+    for attempt, (act, state, words) in zip(work.attempts, ACTS, strict=True):
+        assert attempt["state"] == state, act
+        assert words in attempt["message"], act
+    assert work.attempts[-1]["reason"] == "StoppedByHand"
+    said = [event["reason"] for event in site.site.events(work.path)]
+    assert "ProcessLeft" in said, "what Ray had no record of was found alive, and ended by its machine"
 
 
-@pytest.mark.parametrize(("victim", "state"), [("program", "Failed"), ("runner", "Lost")])
-def test_a_job_that_somebody_kills_runs_again_as_its_policy_says(site: Scene, victim: str, state: str) -> None:
-    work = Work(site.site, f"killed-{victim}").begun(ONCE_MORE)
-    claim = json.loads((site.site.shared / "jobs" / work.attempts[-1]["submissionId"] / "claim.json").read_text())
-    runner = int(claim["pid"])
-    (program,) = map(int, Path(f"/proc/{runner}/task/{runner}/children").read_text().split())
-    os.kill(program if victim == "program" else runner, signal.SIGKILL)
-    work.begins(2)
-    work.ends()
-    assert work.lives() == ["began 1", "began 2", "ended 2"]
-    assert [each["state"] for each in work.attempts] == [state, "Succeeded"]
-    assert ("signal 9" if victim == "program" else "no result") in work.attempts[0]["message"]
+def is_running(work: Work, number: int) -> bool:
+    return bool(work.status["state"] == "Running" and work.attempts[-1]["number"] == number)
 
 
 # The Git remote.

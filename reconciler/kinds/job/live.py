@@ -40,8 +40,9 @@ def _told_to_stop(case: Case) -> tuple[Decision, ...] | None:
             return case.hold(because)
         if case.ray is not None and case.ray.status is RayJobStatus.STOPPED:
             return None
-        if case.ray is None:
-            text = "Ray has no record of it any more, and its runner was told to stop"
+        if case.ray is None or case.attempt.vanished is not None:
+            # Found without Ray and ended by its machine; Ray may write a record anew when it notices that.
+            text = "Ray no longer ran it, and its runner was told to stop"
     return case.end(lost(text, case.now))
 
 
