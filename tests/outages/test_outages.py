@@ -389,10 +389,16 @@ def test_a_rotated_token_costs_a_new_head_and_not_before_the_limit(shared: Scene
     old = file.read_text().strip()
     # As docs/operations.md tells operators to.
     subprocess.run(["sh", "-c", f"umask 077; openssl rand -hex 32 > {file}"], check=True)
-    shared.until(lambda: shared.cluster["detail"]["epoch"] > epoch, "a head with the new token")
-    silent, fenced = (moment_of(shared, kind) for kind in ("State", "Action"))
+    shared.until(lambda: moments_of(shared, "Action"), "the old head is fenced")
     # Both are told a moment after they were decided.
-    assert (fenced - silent).total_seconds() > SILENCE_SECONDS - 1
+    waited = moments_of(shared, "Action")[-1] - moments_of(shared, "State")[-1]
+    assert waited.total_seconds() > SILENCE_SECONDS - 1
+    for machine in (shared.host("calm"), shared.host("busy")) if shared.hosts is not None else ():
+        # These hosts share one table of processes. `ray start` looks there for raylets that name its address, and
+        # would refuse until those of the old head's nodes give it up, after a minute.
+        for pid in raylets(machine):
+            os.kill(pid, signal.SIGKILL)
+    shared.until(lambda: shared.cluster["detail"]["epoch"] > epoch, "another head")
     for path in ("cluster/main", "nodepool/calm", "nodepool/gpu"):
         shared.site.until(path, "Ready", seconds=SECONDS)
     assert file.read_text().strip() != old
@@ -405,7 +411,7 @@ def test_a_rotated_token_costs_a_new_head_and_not_before_the_limit(shared: Scene
     assert shared.steady.lives() == ["began 1"]
 
 
-def moment_of(site: Scene, kind: str) -> datetime:
-    """Return when the head was last told to be silent, or fenced for it."""
+def moments_of(site: Scene, kind: str) -> list[datetime]:
+    """Return when the head was told to be silent (`State`), or fenced for it (`Action`)."""
     events = site.site.events("cluster/main")
-    return datetime.fromisoformat([e["at"] for e in events if (e["type"], e["reason"]) == (kind, "HeadSilent")][-1])
+    return [datetime.fromisoformat(e["at"]) for e in events if (e["type"], e["reason"]) == (kind, "HeadSilent")]
