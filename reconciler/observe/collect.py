@@ -110,18 +110,21 @@ class Collector:
         return min(future, key=lambda moment: moment.ticks, default=None)
 
     def _in_parallel(self, asked: list[Look]) -> dict[tuple[str, Any], Sighting[Any]]:
-        awaited = []
+        started, awaited = [], []
         for look in asked:
             key = (look.table, look.key)
             if key not in self._running and not self._resting(look):
                 pool = self._machines if look.by_gate else self._pool
                 assert pool is not None, "without threads every look is done at once"
-                future = pool.submit(self._see, look)
-                future.add_done_callback(lambda _: self._wake())
-                self._running[key] = future
+                future = self._running[key] = pool.submit(self._see, look)
+                started.append(future)
                 if look.target not in self._breakers:
                     awaited.append(future)
         wait(awaited, timeout=self._patience.total_seconds())
+        for future in started:
+            # Only an answer that this pass does not use asks for another pass.
+            if not future.done():
+                future.add_done_callback(lambda _: self._wake())
         done = {key: future for key, future in self._running.items() if future.done()}
         for key in done:
             del self._running[key]

@@ -45,6 +45,10 @@ def test_the_plan_of_what_is_in_force_is_empty_and_repeats_byte_for_byte(site: I
     assert json.loads(first)["actions"] == []
 
 
+def test_a_site_at_rest_is_looked_at_about_once_in_each_interval(site: Installation) -> None:
+    assert site.is_calm()
+
+
 def test_a_failing_job_says_its_exit_code_and_is_retried_as_often_as_it_says(site: Installation) -> None:
     retry = "  retry: {limit: 1, on: [user], backoff: 1s}\n"
     site.commit("Add a failing job", site.job("fails", "echo oops >&2; exit 7", more=retry))

@@ -119,6 +119,22 @@ def test_a_target_that_nobody_asks_for_any_more_wakes_nobody() -> None:
     assert collector.wake_at is None
 
 
+def test_an_answer_in_time_asks_for_no_other_pass_and_a_late_one_does(scene: Scene) -> None:
+    woken = Event()
+    collector = Collector(DOORS, CLOCK, scene.pool, timedelta(seconds=LONG), woken.set)
+    head = Look("heads", "main", "head:main", lambda _: Present("answers", CLOCK.now()))
+    for _ in range(MANY):
+        assert isinstance(collector.observe(cast(World, _Blank()), lambda _: [head]).heads["main"], Present)
+    assert not woken.is_set()
+    hasty = Collector(DOORS, CLOCK, scene.pool, timedelta(), woken.set)
+    hung = [scene.hung_look(0)]
+    (unseen,) = hasty.observe(cast(World, _Blank()), lambda _: hung).slots.values()
+    assert isinstance(unseen, Unreachable)
+    assert not woken.is_set()
+    scene.let_go.set()
+    assert woken.wait(LONG)
+
+
 class _Blank:
     observed = Observed()
     in_flight: frozenset[str] = frozenset()
