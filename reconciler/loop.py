@@ -6,6 +6,7 @@ A wake-up carries no data: every pass looks at all that matters and decides agai
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import chain
@@ -19,7 +20,7 @@ from reconciler.model.desired import Desired
 from reconciler.model.finished import Finished
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import META_KEY, Change, Ledger, Table
-from reconciler.model.moment import Moment
+from reconciler.model.moment import Moment, earlier
 from reconciler.model.plan import Plan
 from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.world import Observed, Tuning, World
@@ -112,16 +113,19 @@ class Loop:
 
     def _pass(self) -> PassReport:
         now = self._stages.clock.now()
-        finished = self._settle(now)
+        finished, unwritten = self._settle(now)
         desired = self._desire()
         world = self._observe(desired, now)
         plan, world = self._decide(world)
-        trouble = self._act(plan, world)
+        trouble = self._act(plan, world) or unwritten
         return self._record(plan, world, finished, trouble)
 
     def finish(self) -> None:
         """Write down what has ended, and begin nothing."""
-        self._settle(self._stages.clock.now())
+        finished, _ = self._settle(self._stages.clock.now())
+        if finished:
+            with suppress(FilesError):  # the next start tells it
+                self._anchor()
 
     @property
     def busy(self) -> bool:
@@ -153,8 +157,8 @@ class Loop:
         """The site that this loop looks after."""
         return self._ledger.meta.site
 
-    def _settle(self, now: Moment) -> tuple[Finished, ...]:
-        """Write down what became of effects; an outcome that cannot be written down waits for the next pass."""
+    def _settle(self, now: Moment) -> tuple[tuple[Finished, ...], str]:
+        """Write down what became of effects, and return them; else say why they wait for the next pass."""
         waiting = self._memory.unsettled
         ended = self._stages.runner.finished()
         for each in ended:
@@ -163,16 +167,16 @@ class Loop:
         waiting.extend(ended)
         # In a pause another daemon may have taken over, and then the ledger is its own.
         if not waiting or not self._stages.leadership.holds():
-            return ()
+            return (), ""
         rules = {effect: rule for kind in self._stages.kinds for effect, rule in kind.settle.items()}
         settling = Settling(rules, self._digests(), now, self._stages.tuning)
         try:
             self._commit(settling.changes(self._ledger, waiting))
         except FilesError as error:
             log.warning("outcomes not written down", extra={"error": error.message, "outcomes": len(waiting)})
-            return ()
+            return (), f"the ledger cannot be written: {error.message}"
         self._memory.unsettled = []
-        return tuple(waiting)
+        return tuple(waiting), ""
 
     def _digests(self) -> Mapping[ObjectId, str]:
         desired = self._memory.desired
@@ -251,6 +255,7 @@ class Loop:
             changes.append(Change(Table.META, META_KEY, meta))
         try:
             self._commit(changes)
+            self._anchor()
         except FilesError as error:
             return f"the ledger cannot be written: {error.message}"
         self._stages.runner.start(plan.actions)
@@ -268,13 +273,17 @@ class Loop:
         if changes:
             self._stages.passing("commit")
             self._ledger = self._stages.store.commit(changes)
+
+    def _anchor(self) -> None:
+        """Tell the share how far the ledger has come, once a pass and before anything is begun."""
+        if not self._stages.store.anchored:
             self._stages.passing("anchor")
             self._stages.store.anchor()
 
     def _record(self, plan: Plan, world: World | None, finished: tuple[Finished, ...], trouble: str) -> PassReport:
         memory = self._memory
         memory.number += 1
-        wake = _earlier(plan.wake, self._stages.collector.wake_at)
+        wake = earlier(plan.wake, self._stages.collector.wake_at)
         report = PassReport(memory.number, plan.revision, plan, finished, wake, trouble)
         if world is not None:
             world = replace(world, ledger=self._ledger)
@@ -290,9 +299,3 @@ class Loop:
 def settled_plan(world: World, kinds: tuple[Kind, ...]) -> tuple[Plan, World]:
     """Return the plan after its own notes have been taken in, with all of them, and the world they leave."""
     return settled(world, {kind.name: kind.plan for kind in kinds})
-
-
-def _earlier(one: Moment | None, other: Moment | None) -> Moment | None:
-    if one is None or other is None:
-        return one or other
-    return one if one.is_before(other) else other

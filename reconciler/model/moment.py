@@ -30,3 +30,10 @@ class Moment:
         if self.boot == later.boot:
             return self.ticks < later.ticks
         return self.wall < later.wall
+
+
+def earlier(one: Moment | None, other: Moment | None) -> Moment | None:
+    """Return the one that comes first; None stands for never."""
+    if one is None or other is None:
+        return one or other
+    return one if one.is_before(other) else other

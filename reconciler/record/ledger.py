@@ -99,10 +99,15 @@ class LedgerStore:
             self._compact(ledger)
         return ledger
 
+    @property
+    def anchored(self) -> bool:
+        """Whether the shared directory knows how far the ledger has come."""
+        return anchor_of(self._in_force()) == self._anchored
+
     def anchor(self) -> None:
         """Tell the shared directory how far the ledger has come; call it after the commits of a pass."""
-        anchor = anchor_of(self._in_force())
-        if anchor != self._anchored:
+        if not self.anchored:
+            anchor = anchor_of(self._in_force())
             write_anchor(self._shared, anchor)
             self._anchored = anchor
 
