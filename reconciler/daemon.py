@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 BREATH = timedelta(milliseconds=10)
 # A quiet world is looked at this often even without any timer, so that a stopped scheduler is no stopped daemon.
 LONGEST_SLEEP = timedelta(seconds=30)
+# What a pass could not do now, a full disk or another leader, is not tried a hundred times a second.
+AFTER_TROUBLE = timedelta(seconds=1)
 
 
 class Wakeups:
@@ -80,6 +82,8 @@ def run(loop: Loop, wakeups: Wakeups, clock: Clock) -> None:
 
 
 def _sleep(report: PassReport, clock: Clock) -> timedelta:
+    if report.trouble:
+        return AFTER_TROUBLE
     if not report.plan.empty:
         # What was done or noted changes what comes next; its effects may have ended already.
         return BREATH
