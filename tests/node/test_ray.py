@@ -45,12 +45,11 @@ class RayMachine:
         for name in workers:
             self.until("running", "worker", name, cluster)
 
-    def join(self, name: str, cluster: str = "main", epoch: int = 1) -> None:
+    def join(self, name: str, cluster: str = "main", epoch: int = 1, generation: int = 1) -> None:
         """Start a worker."""
         address = f"127.0.0.1:{self.ports['gcs']}"
-        answer = self.machine.start_worker(
-            epoch, name, cluster=cluster, headAddress=address, labels={"pool": "h20"}, **self.python
-        )
+        order = {"cluster": cluster, "headAddress": address, "labels": {"pool": "h20"}, "generation": generation}
+        answer = self.machine.start_worker(epoch, name, **order, **self.python)
         assert answer["ok"], answer
 
     def until(self, state: str, role: str, node: str, cluster: str = "main") -> None:
@@ -199,7 +198,7 @@ def test_a_killed_raylet_fails_its_slot_and_the_worker_can_join_again(ray: RayMa
     kill(record.core["raylet"].pid)
     seen = ray.machine.until("failed", "worker", "w2", limit=30)
     assert seen.message == "raylet was ended by SIGKILL"
-    ray.join("w2")
+    ray.join("w2", generation=2)
     ray.until("running", "worker", "w2")
     until(ray.nodes, lambda nodes: "w2" in nodes, 30)
 
