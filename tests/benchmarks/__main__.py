@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from tests.benchmarks.alone import loading, planning
+from tests.benchmarks.endurance import endurance
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.hosts import hosts
 from tests.benchmarks.passes import passes
@@ -18,6 +19,7 @@ GROUPS: dict[str, Callable[[int, int], Iterator[Figure]]] = {
     "reaction": reaction,
     "polled": polled,
     "hosts": hosts,
+    "endurance": endurance,
 }
 
 
