@@ -42,7 +42,7 @@ def test_a_daemon_that_was_overtaken_in_its_pause_does_and_writes_nothing(site: 
         site.start()
         site.wait_for(f"job/rl/{name}", "Succeeded")
         site.wait(partial(forgotten, site, name), "all is done")
-        before, term = seen(site), newest_term(site)
+        before, term = at_rest(site), newest_term(site)
         first.send_signal(signal.SIGCONT)
         deadline = time.monotonic() + LOOKING_ON_SECONDS
         while time.monotonic() < deadline:
@@ -95,6 +95,16 @@ def seen(site: Mortal) -> dict[str, tuple[int, bytes]]:
     """Return what people read, and which file it is in; the heartbeat is written all the time."""
     files = [path for path in site.status.rglob("*") if path.is_file() and path.name != "heartbeat.json"]
     return {str(path): (path.stat().st_ino, path.read_bytes()) for path in files}
+
+
+def at_rest(site: Mortal) -> dict[str, tuple[int, bytes]]:
+    """Wait until nothing more is written, as a daemon that looks around every second notices the end of things."""
+    before = seen(site)
+    time.sleep(LOOKING_ON_SECONDS)
+    while (after := seen(site)) != before:
+        before = after
+        time.sleep(LOOKING_ON_SECONDS)
+    return after
 
 
 def newest_term(site: Mortal) -> int:
