@@ -107,9 +107,7 @@ class Loop:
         except Exception as error:
             log.exception("a pass ended with a bug")
             place = traceback.extract_tb(error.__traceback__)[-1].name
-            return self._record(
-                Plan(""), None, (), f"a bug: {type(error).__name__} in {place}; see the daemon's log"
-            )
+            return self._record(Plan(""), None, (), f"a bug: {type(error).__name__} in {place}; see the log")
 
     def _pass(self) -> PassReport:
         now = self._stages.clock.now()
@@ -196,8 +194,8 @@ class Loop:
         return memory.desired
 
     def _load(self, found: Snapshot | SourceProblem) -> None:
-        """Take a revision into memory, if there is one and it is another one."""
-        if isinstance(found, Snapshot) and found is not self._memory.snapshot:
+        """Take a revision into memory, if it is another one, or the same that could not be read as a whole."""
+        if isinstance(found, Snapshot) and (found is not self._memory.snapshot or self._stages.loader.incomplete):
             self._memory.snapshot = found
             self._memory.desired = self._stages.loader.load(found, self._stages.source.read)
 
