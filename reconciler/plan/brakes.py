@@ -1,6 +1,6 @@
 """Brakes: no plan removes, stops or drains more than its share without an approval that names it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from reconciler.model.ids import ObjectId
@@ -29,23 +29,31 @@ class _Load:
         return digest([self.brake, *self.what])
 
 
-def brake(world: World, decisions: Iterable[Decision]) -> tuple[list[Decision], tuple[Held, ...]]:
+def brake(
+    world: World, decisions: Iterable[Decision], moving: Collection[ObjectId] = ()
+) -> tuple[list[Decision], tuple[Held, ...]]:
     """Return the decisions with those that a brake stops turned into holds, and what it would take to release them.
 
     A removal takes two passes: the first releases the removed objects if the brake lets them, the second acts. So
-    an approval, once used, covers the whole of what it named, however long that takes.
+    an approval, once used, covers the whole of what it named, however long that takes. What is `moving` has perhaps
+    only another name by now, and weighs nothing.
     """
     decisions = list(decisions)
     site = world.desired.objects.get(ObjectId("Site", "", "site"))
     spec = site.document.spec if site is not None and isinstance(site.document, Site) else None
     brakes = spec.brakes if spec is not None else Brakes()
     approved = {approval.plan for approval in spec.approvals} if spec is not None else set()
-    loads = [_removals(world, brakes), _stops(world, decisions, brakes), *_drains(world, decisions, brakes)]
+    leaving = [key for key in _leaving(world) if object_id(key) not in moving]
+    loads = [
+        _removals(world, brakes, leaving),
+        _stops(world, decisions, brakes, moving),
+        *_drains(world, decisions, brakes),
+    ]
     held = [each for each in loads if len(each.what) > each.allowed and each.digest not in approved]
     stopped = {(target, each.weight): each for each in held for target in each.targets}
     braked = [_held_back(world, decision, stopped) for decision in decisions]
     if not any(each.weight is Weight.REMOVES for each in held):
-        braked.extend(_release(world))
+        braked.extend(_release(world, leaving))
     return braked, tuple(Held(each.brake, each.digest, each.text, each.what, each.targets) for each in held)
 
 
@@ -101,16 +109,15 @@ def _perhaps_elsewhere(world: World, identity: ObjectId) -> bool:
     return identity in world.desired.lingering or identity.team in world.desired.unsettled
 
 
-def _release(world: World) -> Iterator[Note]:
-    keys = [key for key in _leaving(world) if not _perhaps_elsewhere(world, object_id(key))]
+def _release(world: World, leaving: list[str]) -> Iterator[Note]:
+    keys = [key for key in leaving if not _perhaps_elsewhere(world, object_id(key))]
     if keys:
         changes = tuple(Change(Table.KNOWN, k, replace(world.ledger.known[k], released=True)) for k in keys)
         because = Because(Reason.REMOVED, f"{len(keys)} objects left the repo", (("objects", len(keys)),))
         yield Note(object_id(keys[0]), because, changes)
 
 
-def _removals(world: World, brakes: Brakes) -> _Load:
-    leaving = _leaving(world)
+def _removals(world: World, brakes: Brakes, leaving: list[str]) -> _Load:
     known = len(world.ledger.known)
     allowed = max(brakes.max_removals, known * brakes.max_removal_percent // 100)
     targets = tuple(object_id(key) for key in leaving)
@@ -127,9 +134,9 @@ def _described(world: World, identity: ObjectId) -> bool:
     return identity in world.desired.objects and identity not in world.desired.lingering
 
 
-def _stops(world: World, decisions: list[Decision], brakes: Brakes) -> _Load:
+def _stops(world: World, decisions: list[Decision], brakes: Brakes, moving: Collection[ObjectId]) -> _Load:
     decided = {d.target for d in decisions if isinstance(d, Action) and d.weight is Weight.STOPS}
-    stops = sorted(decided | set(_to_be_stopped(world)))
+    stops = sorted(decided | (set(_to_be_stopped(world)) - {*moving}))
     text = f"{len(stops)} running jobs would be stopped at once and at most {brakes.max_stops} are without approval"
     what = tuple(str(target) for target in stops)
     return _Load("stops", what, tuple(stops), Weight.STOPS, brakes.max_stops, text)

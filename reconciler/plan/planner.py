@@ -39,7 +39,7 @@ def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
     # Nearly all decisions are to wait; nothing holds those back.
     holds = [d for d in decisions if isinstance(d, Hold)]
     doing = (d for d in decisions if not isinstance(d, Hold))
-    braked, held = brake(world, list(paced(world, _unfrozen(world, doing))))
+    braked, held = brake(world, list(paced(world, _unfrozen(world, doing))), frozenset(doubtful.values()))
     holds.extend(d for d in braked if isinstance(d, Hold))
     return Plan(
         revision=world.desired.revision,
