@@ -39,16 +39,28 @@ class GitWorld(World, Protocol):
     def push_back_to(self, revision: str) -> None: ...
     def delete_branch(self) -> None: ...
     def restore_branch(self) -> None: ...
+    def lock(self, folder: str) -> None: ...
 
 
 class RealWorld(GitRemote):
-    """A remote that can be moved out of reach."""
+    """A remote that can be moved out of reach, or lose a folder."""
+
+    _away: tuple[Path, Path]
 
     def unreachable(self) -> None:
-        self.folder.rename(self.folder.with_suffix(".away"))
+        self._move(self.folder)
+
+    def lock(self, folder: str) -> None:
+        tree = self.git("rev-parse", f"main:{folder.rstrip('/')}")
+        self._move(self.folder / "objects" / tree[:2] / tree[2:])
+
+    def _move(self, path: Path) -> None:
+        self._away = (path.with_suffix(".away"), path)
+        path.rename(path.with_suffix(".away"))
 
     def heal(self) -> None:
-        self.folder.with_suffix(".away").rename(self.folder)
+        away, path = self._away
+        away.rename(path)
 
 
 class FolderWorld:
@@ -377,6 +389,19 @@ def test_ids_that_are_not_there_are_left_out(pair: Pair) -> None:
     wrong = ["0" * 40, "--help", f"{a}\n{b}", "", "HEAD", "main:a.yaml", "é" * 100_000]
     assert set(source.read([a, *wrong, b, a]).values()) == {b"1", b"2"}
     assert source.read([]) == {}
+
+
+def test_a_folder_that_cannot_be_read_is_a_problem_and_not_an_empty_folder(git_pair: GitPair) -> None:
+    source, world = git_pair
+    first = world.commit({"a.yaml": b"1", "teams/rl/b.yaml": b"2"})
+    source.latest(None)
+    second = world.commit({"teams/rl/b.yaml": b"3"})
+    world.lock("teams/rl/")
+    answer = problem(source.latest(first))
+    assert answer.fault is SourceFault.CORRUPT
+    assert answer.revision in {second, None}
+    world.heal()
+    assert contents(source, source.latest(first)) == {"a.yaml": b"1", "teams/rl/b.yaml": b"3"}
 
 
 def test_a_revision_can_be_named_for_planning(git_pair: GitPair) -> None:

@@ -8,7 +8,7 @@ holds both to the same promises (test_fake_and_disk_tell_the_same_story).
 import errno
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -100,6 +100,12 @@ class FakeFiles:
         folder = self._folders.get("/".join(parents))
         found = folder.live.get(name) if folder is not None else None
         return found.live if found is not None else None
+
+    def everything(self) -> Iterator[tuple[str, bytes]]:
+        """Return every file that there is, by its path."""
+        for folder, found in self._folders.items():
+            for name, file in found.live.items():
+                yield f"{folder}/{name}", file.live
 
     def reveal(self, path: str = "") -> None:
         """Let all clients see the same again, of one file or of all."""

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 from reconciler.model.ray import Submission
@@ -32,6 +33,16 @@ class Place:
 
 
 @dataclass(slots=True)
+class Stranger:
+    """A process of somebody else."""
+
+    place: Place
+    pid: int
+    start_ticks: int
+    alive: bool = True
+
+
+@dataclass(slots=True)
 class Run:
     """One runner that took a claim: the truth about an attempt. `began` says that its program was started."""
 
@@ -39,6 +50,7 @@ class Run:
     folder: str
     place: Place
     pid: int
+    start_ticks: int
     process: Process
     task: dict[str, Any] = field(default_factory=dict)
     began: bool = False
@@ -71,6 +83,7 @@ class Runners:
     def __init__(self, shared: FakeFiles, place: Callable[[Node], Place | None]) -> None:
         self.ray = RayWorld(lambda _: Program(0.1, CANNOT_RUN), self._begin)
         self.runs: list[Run] = []
+        self.strangers: list[Stranger] = []
         # How long other machines take to see what a runner writes, as on a network file system.
         self.lag = 0.0
         self._shared = shared
@@ -88,6 +101,27 @@ class Runners:
         """Return what lives on a machine."""
         return [run for run in self.runs if run.place == place and run.lives]
 
+    def process_at(self, place: Place, pid: int) -> Run | Stranger | None:
+        """Return what lives on a machine under a process number."""
+        processes: list[Run | Stranger] = [*self.at(place), *(s for s in self.strangers if s.place == place)]
+        return next((each for each in processes if each.pid == pid), None)
+
+    def take_number(self, run: Run) -> None:
+        """Let somebody else's process get the number of a runner that has ended.
+
+        Numbers are used again: test_a_claim_cannot_point_a_sweep_at_a_stranger,
+        test_a_stranger_with_the_number_of_a_runner_is_never_swept.
+        """
+        if not run.process.alive and self.process_at(run.place, run.pid) is None:
+            self.strangers.append(Stranger(run.place, run.pid, self._ticks()))
+
+    def _ticks(self) -> int:
+        return 1000 + len(self.runs) + len(self.strangers)
+
+    def _free_number(self, place: Place) -> int:
+        """Return a process number that nothing on a machine has now."""
+        return next(pid for pid in count(100) if self.process_at(place, pid) is None)
+
     def kill(self, run: Run) -> None:
         """End a runner and all below it without a word (test_a_sweep_tells_and_ends_what_is_left)."""
         run.left = False
@@ -102,6 +136,10 @@ class Runners:
         """End the program by a signal, as lack of memory does (test_how_a_program_ended_is_told_exactly)."""
         run.signal = number
         self._end_with(run, 128 + number)
+
+    def finish(self, run: Run) -> None:
+        """Let a program end well before its time."""
+        self._end_with(run, 0)
 
     def terminate(self, run: Run, patience: float) -> None:
         """Ask a runner to end, and kill it when it takes longer (test_a_stop_gives_the_program_its_grace)."""
@@ -126,9 +164,9 @@ class Runners:
         if place is None or self._shared.read_elsewhere(f"{folder}/claim.json") is not None:
             process.program = Program(0.1, TAKEN)
             return
-        run = Run(submission.submission_id, folder, place, 1000 + len(self.runs), process)
+        run = Run(submission.submission_id, folder, place, self._free_number(place), self._ticks(), process)
         self.runs.append(run)
-        claim = {"hostName": place.host, "bootId": place.boot, "pid": run.pid, "startTicks": run.pid}
+        claim = {"hostName": place.host, "bootId": place.boot, "pid": run.pid, "startTicks": run.start_ticks}
         self._write(run, "claim", {"submissionId": run.submission_id, **claim, "claimedAt": ""})
         process.ended = lambda how: self._ended(run, how)
         task = self._shared.read_elsewhere(f"{folder}/config/attempt.json")
@@ -200,11 +238,16 @@ class Runners:
         file = self._shared.read_elsewhere(run.task["headFile"].removeprefix(f"{ROOT}/"))
         if file is None:
             return False
-        head = json.loads(file)
-        if not verify(head["payload"].encode(), head["signature"], run.task["allowedSigners"]):
+        try:
+            head = json.loads(file)
+            if not verify(head["payload"].encode(), head["signature"], run.task["allowedSigners"]):
+                return False
+            payload = json.loads(head["payload"])
+        except (ValueError, KeyError, TypeError):
+            # test_a_torn_file_is_refused, test_a_newer_head_file_ends_a_job_only_when_it_is_true
             return False
-        epoch: int = json.loads(head["payload"])["epoch"]
-        return epoch > int(run.task["epoch"])
+        # test_the_file_of_another_cluster_is_refused, test_a_newer_head_file_ends_a_job_only_when_it_is_true
+        return bool(payload.get("cluster") == run.task["cluster"] and payload["epoch"] > int(run.task["epoch"]))
 
     def _write(self, run: Run, name: str, document: dict[str, Any]) -> None:
         path = f"{run.folder}/{name}.json"

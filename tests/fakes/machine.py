@@ -15,7 +15,7 @@ from reconciler.node.failure import REFUSED, NotDone
 from reconciler.node.orders import HEAD, WORKER, Order, read_order
 from reconciler.node.verbs.names import read_generation
 from tests.fakes.files import FakeFiles
-from tests.fakes.job_runner import REST_GRACE, ROOT, Place, Run, Runners
+from tests.fakes.job_runner import REST_GRACE, ROOT, Place, Run, Runners, Stranger
 from tests.fakes.ray_world import Node
 from tests.fakes.slot import ALIVE, FakeMachine, Slot
 
@@ -101,7 +101,7 @@ class Machines:
         slot = machine.slots.get(key)
         if slot is not None:
             generation = slot.order.generation
-            alive = self._state(slot) in ALIVE
+            alive = self.state_of(slot) in ALIVE
             if alive and generation == order.generation:
                 return self._told(machine, key)  # test_the_same_start_again_is_the_same_slot
             if alive:
@@ -190,7 +190,7 @@ class Machines:
         args.integer("graceSeconds", 0, 86_400)
         args.end()
         slot = machine.slots.get(key)
-        if slot is None or self._state(slot) not in ALIVE:
+        if slot is None or self.state_of(slot) not in ALIVE:
             return self._told(machine, key)
         _refuse_newer(slot, generation)
         if slot.keeper:
@@ -207,7 +207,7 @@ class Machines:
 
     def _sweep(self, machine: FakeMachine, args: Fields) -> dict[str, Any]:
         """Tell what is left of an attempt, and end it (test_a_sweep_tells_and_ends_what_is_left)."""
-        folder, submission = args.path("jobDir").removeprefix(f"{ROOT}/"), args.name("submissionId")
+        folder, _ = args.path("jobDir").removeprefix(f"{ROOT}/"), args.name("submissionId")
         kill = args.flag("kill")
         args.end()
         claim = json.loads(self._shared.read_elsewhere(f"{folder}/claim.json") or b"{}")
@@ -220,16 +220,26 @@ class Machines:
             # test_what_ran_before_this_machine_was_started_again_is_gone
             earlier = claim["hostName"] == machine.machine.host and claim["bootId"] in machine.known_boots
             return {"state": "gone" if earlier else "elsewhere", "pid": None, "host": claim["hostName"]}
-        run = self.runners.of(submission)
-        living = run is not None and run.lives
-        if run is not None and living and kill:
-            self._sweep_away(run)
-            living = run.lives
-        return {"state": "alive" if living else "gone", "pid": None, "host": claim["hostName"]}
+        living = self._claimant(machine.place, claim)
+        if living is not None and kill:
+            self._sweep_away(living)
+        living = self._claimant(machine.place, claim)
+        return {"state": "alive" if living is not None else "gone", "pid": None, "host": claim["hostName"]}
 
-    def _sweep_away(self, run: Run) -> None:
+    def _claimant(self, place: Place, claim: dict[str, Any]) -> Run | Stranger | None:
+        """Return the process that a claim names, if it lives.
+
+        Seen by test_a_claim_cannot_point_a_sweep_at_a_stranger on the real one, and here by
+        test_a_stranger_with_the_number_of_a_runner_is_never_swept.
+        """
+        found = self.runners.process_at(place, claim["pid"])
+        return found if found is not None and found.start_ticks == claim["startTicks"] else None
+
+    def _sweep_away(self, run: Run | Stranger) -> None:
         """End a runner within the verb: it answers only once that is so."""
-        if run.process.program.stop_seconds <= REST_GRACE:
+        if isinstance(run, Stranger):
+            run.alive = False
+        elif run.process.program.stop_seconds <= REST_GRACE:
             run.process.program = _at_once(run)
             self.runners.terminate(run, REST_GRACE)
         else:
@@ -240,7 +250,7 @@ class Machines:
         slot = machine.slots.get(key)
         if slot is not None:
             _refuse_newer(slot, generation)
-        if slot is not None and self._state(slot) in ALIVE:
+        if slot is not None and self.state_of(slot) in ALIVE:
             raise NotDone(REFUSED, "stop it first")  # test_only_a_dead_slot_is_cleaned
         machine.slots.pop(key, None)
         return self._told(machine, key)
@@ -273,6 +283,7 @@ class Machines:
         """Start a machine again: everything on it is gone at once and without a word."""
         for run in self.runners.at(machine.place):
             self.runners.kill(run)
+        self.runners.strangers = [each for each in self.runners.strangers if each.place != machine.place]
         machine.boots += 1
         for slot in machine.slots.values():
             slot.keeper = False
@@ -289,7 +300,7 @@ class Machines:
     def _runs(self, slot: Slot) -> list[Run]:
         return self.runners.on(slot.raylet) if slot.raylet is not None else []
 
-    def _state(self, slot: Slot) -> str:
+    def state_of(self, slot: Slot) -> str:
         """Judge a slot whose keeper is gone (test_without_its_keeper_a_slot_runs_on_and_can_be_stopped)."""
         if slot.keeper or slot.state not in ALIVE:
             return slot.state
@@ -302,7 +313,7 @@ class Machines:
         if slot is None:
             return {**told, "state": "none", "epoch": None, "generation": None, "message": ""}
         counts = {"epoch": slot.order.epoch, "generation": slot.order.generation}
-        return {**told, **counts, "state": self._state(slot), "message": slot.message}
+        return {**told, **counts, "state": self.state_of(slot), "message": slot.message}
 
 
 def _at_once(run: Run) -> Any:

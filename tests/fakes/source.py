@@ -29,6 +29,7 @@ class FakeSource:
         self._branch = True
         self._problem: SourceProblem | None = None
         self._hidden: set[str] = set()
+        self.unreadable = ""
         self._blobs: dict[str, bytes] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self.closed = False
@@ -70,13 +71,29 @@ class FakeSource:
         self.fail(SourceFault.CORRUPT, "an object is damaged")
 
     def heal(self) -> None:
-        """Take back `fail` and `hide`."""
-        self._problem = None
+        """Take back `fail`, `hide` and `lock`."""
+        self._problem, self.unreadable = None, ""
         self._hidden.clear()
 
     def hide(self, content: bytes) -> None:
         """Make this content unreadable, as a missing blob is (test_ids_that_are_not_there_are_left_out)."""
         self._hidden.add(blob_id(content))
+
+    @property
+    def whole(self) -> bool:
+        """Whether every content can be read now."""
+        return not self._hidden
+
+    def hides(self, content: bytes) -> bool:
+        """Say whether this content is unreadable now."""
+        return blob_id(content) in self._hidden
+
+    def lock(self, folder: str) -> None:
+        """Make a folder unreadable, as a missing tree object does.
+
+        Nobody can say what is in it (test_a_folder_that_cannot_be_read_is_a_problem_and_not_an_empty_folder).
+        """
+        self.unreadable = folder
 
     # What the source says.
 
@@ -89,6 +106,8 @@ class FakeSource:
         tip = self._tip
         if applied is not None and tip.revision not in accepted and not self._descends(tip, applied):
             return SourceProblem(SourceFault.REWRITTEN, "the branch was rewritten", tip.revision)
+        if self.unreadable:
+            return SourceProblem(SourceFault.CORRUPT, f"{self.unreadable} cannot be read", tip.revision)
         snapshot = self._snapshot(tip)
         if isinstance(snapshot, Snapshot) and not snapshot.files and applied is not None:
             return SourceProblem(SourceFault.EMPTY, "no desired file", tip.revision)

@@ -46,6 +46,7 @@ class Lab:
     def run(self, seconds: float, stop_seconds: float = 0.0, code: int = 0, limit: int | None = None) -> None:
         task = {
             "argv": ["work", str(seconds), str(code), str(stop_seconds)],
+            "cluster": "main",
             "epoch": 1,
             "env": {"RAYOPS_NODES": "w1"},
             "graceSeconds": 10,
@@ -126,20 +127,43 @@ def test_what_a_killed_runner_leaves_is_ended_by_the_keeper(lab: Lab, keeper: bo
     assert (lab.sweep(), lab.outcome) == (left, None)
 
 
+def test_a_stranger_with_the_number_of_a_runner_is_never_swept(lab: Lab) -> None:
+    lab.run(1000)
+    run = lab.machines.runners.runs[0]
+    lab.machines.runners.kill(run)
+    lab.machines.runners.take_number(run)
+    (stranger,) = lab.machines.runners.strangers
+    assert (stranger.place, stranger.pid) == (run.place, run.pid)
+    assert (lab.sweep(kill=True), stranger.alive) == ("gone", True)
+
+
 def test_the_attempt_limit_and_a_newer_head_end_a_job(lab: Lab) -> None:
     lab.run(1000, stop_seconds=2, limit=50)
     lab.machines.ray.advance(60)
     assert lab.outcome == "timed-out"
 
 
-def test_a_newer_head_file_ends_a_job_only_when_it_is_signed(lab: Lab) -> None:
+def head_file(cluster: str, key: str = "key") -> bytes:
+    payload = json.dumps({"cluster": cluster, "epoch": 2})
+    return json.dumps({"payload": payload, "signature": FakeSigner(key).sign(payload.encode())}).encode()
+
+
+@pytest.mark.parametrize(
+    ("head", "outcome"),
+    [
+        (head_file("main"), "fenced"),
+        (head_file("main", "another key"), None),
+        (head_file("other"), None),
+        (head_file("main")[:40], None),
+        (b"[]", None),
+    ],
+    ids=["signed", "by another key", "of another cluster", "torn", "something else"],
+)
+def test_a_newer_head_file_ends_a_job_only_when_it_is_true(lab: Lab, head: bytes, outcome: str | None) -> None:
     lab.run(1000)
-    payload = json.dumps({"epoch": 2})
-    for signature, outcome in (("forged", None), (FakeSigner().sign(payload.encode()), "fenced")):
-        head = json.dumps({"payload": payload, "signature": signature}).encode()
-        lab.shared.write(".rayops/clusters/main/head.json", head)
-        lab.machines.ray.advance(15)
-        assert lab.outcome == outcome
+    lab.shared.write(".rayops/clusters/main/head.json", head)
+    lab.machines.ray.advance(15)
+    assert lab.outcome == outcome
 
 
 def test_a_reboot_ends_everything_without_a_word(lab: Lab) -> None:
