@@ -29,13 +29,13 @@ def test_a_find_is_told_with_its_seed_its_promise_and_the_shortest_story(
             raise Broken("I99", "two edits were too much")
 
     monkeypatch.setattr(World, "settle", breaks_after_two_edits)
-    monkeypatch.setattr("sys.argv", ["simulator", "--seeds", "4", "--jobs", "1"])
+    monkeypatch.setattr("sys.argv", ["simulator", "--seeds", "8", "--jobs", "1"])
     assert program.main() == 1
     told = capsys.readouterr().out
     assert re.search(r"^seed (\d) breaks I99: two edits were too much$", told, re.MULTILINE)
     story = told.partition("the shortest story:\n")[2]
     assert [event.split("'")[1] for event in story.splitlines() if "Event(" in event] == ["edit_job"] * 2
-    assert re.search(r"^4 worlds played in \d+ s, [1-4] of them broke a promise", told, re.MULTILINE)
+    assert re.search(r"^8 worlds played in \d+ s, [1-8] of them broke a promise", told, re.MULTILINE)
 
 
 def test_a_story_that_does_not_end_is_a_find(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from multiprocessing import Pool
 from types import FrameType
 
+from tests.simulator.bugs import BUGS, first_find
 from tests.simulator.crashes import Doom, dooms, survive
+from tests.simulator.ending import CALM_PASSES
 from tests.simulator.events import story
 from tests.simulator.oracle import Broken
 from tests.simulator.run import Found, play, shortest
-from tests.simulator.world import CALM_PASSES
 
 # Of the processor; most stories take a fifth of a second.
 STORY_SECONDS = 60
@@ -36,6 +38,24 @@ class Played:
     calm: int
 
 
+def _bugs(seeds: range, jobs: int) -> int:
+    """Print the rows of the table in docs/testing.md; return 1 when a bug hides from all seeds."""
+    hidden = 0
+    with Pool(jobs) as pool:
+        for number, found in enumerate(pool.imap(partial(_first, seeds), range(len(BUGS)))):
+            bug = BUGS[number]
+            told = f"{found.seed} | {found.promise}" if found is not None else "- | none"
+            sys.stdout.write(f"| `{bug.__name__}` | {(bug.__doc__ or '').strip()} | {told} |\n")
+            sys.stdout.flush()
+            hidden += found is None
+    return bool(hidden)
+
+
+def _first(seeds: range, number: int) -> Found | None:
+    logging.disable(logging.CRITICAL)
+    return first_find(BUGS[number], seeds)
+
+
 def main() -> int:
     """Return 1 when any promise was broken; the first find is told by the shortest story found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator")
@@ -49,7 +69,10 @@ def main() -> int:
         help="also let the daemon die in most or all moments of one story",
     )
     parser.add_argument("--log", action="store_true", help="tell everything that happens in the first seed")
+    parser.add_argument("--bugs", action="store_true", help="tell for each planted bug which seed finds it first")
     asked = parser.parse_args()
+    if asked.bugs:
+        return _bugs(range(asked.first, asked.first + asked.seeds), asked.jobs)
     if asked.log:
         return _tell(asked.first)
     tasks: list[int | Doom] = list(range(asked.first, asked.first + asked.seeds))
@@ -79,6 +102,7 @@ def _tell(seed: int) -> int:
 
 def _all(tasks: Sequence[int | Doom], jobs: int) -> Iterator[Played]:
     if jobs == 1:
+        logging.disable(logging.CRITICAL)
         yield from map(_play, tasks)
         return
     with Pool(jobs, _begin) as pool:

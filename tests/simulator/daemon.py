@@ -11,6 +11,7 @@ from reconciler.kinds import ALL
 from reconciler.loop import Loop, PassReport, Stages
 from reconciler.model import layout
 from reconciler.model.ledger import META_KEY, Change, Ledger, Table
+from reconciler.model.plan import Plan
 from reconciler.model.world import Tuning
 from reconciler.observe.collect import Collector
 from reconciler.record.history import History
@@ -30,7 +31,7 @@ from tests.fakes.signer import FakeSigner
 from tests.simulator.doors import Hands
 
 SITE = "a1b2c3d4e5f60718"
-PROGRAM = f"{ROOT}/{layout.program('0123456789ab')}"
+PROGRAM, PROGRAM_SHA256 = f"{ROOT}/{layout.program('0123456789ab')}", "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Daemon:
             FakeSigner(),
             parts.tokens,
             parts.clock,
-            Site(SITE, term, ROOT, PROGRAM, "0" * 64, "~/.rayops"),
+            Site(SITE, term, ROOT, PROGRAM, PROGRAM_SHA256, "~/.rayops"),
         )
         effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
         stages = Stages(
@@ -102,6 +103,11 @@ class Daemon:
     def ledger(self) -> Ledger | None:
         """What the daemon remembers."""
         return self.loop._ledger if self.loop is not None else None
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the last pass decided."""
+        return self.loop._memory.plan if self.loop is not None else None
 
     def work(self) -> None:
         """Do what was begun beside the loop, as far as it is due."""

@@ -10,15 +10,20 @@ from reconciler.clock import Clock
 from reconciler.model.json import JsonObject
 from reconciler.model.machine import Machine
 from reconciler.model.moment import Moment
-from reconciler.model.outcome import FailureKind, NotDone, Outcome, Unknown
+from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
 from reconciler.model.ray import HeadAddress, HeadSeen, Submission
-from reconciler.model.sighting import Sighting, Unreachable
+from reconciler.model.sighting import Present, Sighting, Unreachable
+from reconciler.model.snapshot import Snapshot, SourceProblem
 from tests.fakes.files import Crash
 from tests.fakes.gate import FakeGate
 from tests.fakes.ray import FakeRay
+from tests.fakes.source import FakeSource
 
-Told = Callable[[str, str], None]
-"""Hears of every effect before it happens: its verb, and the attempt or slot that it concerns."""
+Told = Callable[[str, str], int]
+"""Hears of every effect before it happens: its verb, and what it concerns. Says how many were begun so far."""
+
+Hear = Callable[[Machine, JsonObject, int], JsonObject]
+"""What stands behind the gates: hears a request, and how many effects were begun when it was sent."""
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Fate:
     inside: list[int] = field(default_factory=list)
     die_at: int | None = None
     late: float = 0.0
+    late_verb: str = ""
     cut: set[str] = field(default_factory=set)
     under_way: int = 0
 
@@ -63,36 +69,65 @@ class Fate:
 
         return arrive
 
-    def take_late(self) -> float:
-        """Return by how much the next request is late; zero for most."""
-        late, self.late = self.late, 0.0
+    def take_late(self, verb: str) -> float:
+        """Return by how much a request is late; zero for most. One verb may be waited for."""
+        if self.late_verb not in {"", verb}:
+            return 0.0
+        late, self.late, self.late_verb = self.late, 0.0, ""
         return late
+
+
+class WatchedSource(FakeSource):
+    """A source that says which revisions it hands out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: Callable[[Snapshot], None] = lambda _: None
+
+    def latest(self, applied: str | None, accepted: frozenset[str] = frozenset()) -> Snapshot | SourceProblem:
+        """Hand out the newest revision."""
+        return self._hand_out(super().latest(applied, accepted))
+
+    def at(self, revision: str) -> Snapshot | SourceProblem:
+        """Hand out one revision."""
+        return self._hand_out(super().at(revision))
+
+    def _hand_out(self, found: Snapshot | SourceProblem) -> Snapshot | SourceProblem:
+        if isinstance(found, Snapshot):
+            self.given(found)
+        return found
 
 
 class MortalGate:
     """Implements `Gate` on the fake one."""
 
-    def __init__(self, gate: FakeGate, fate: Fate, told: Told, later: Callable[[float, Callable[[], Any]], None]):
+    def __init__(
+        self, gate: FakeGate, fate: Fate, told: Told, later: Callable[[float, Callable[[], Any]], None], hear: Hear
+    ) -> None:
         self._gate = gate
         self._fate = fate
         self._told = told
         self._later = later
-        self._answer = gate._world
+        self._hear = hear
 
     def call(self, machine: Machine, request: JsonObject, timeout: timedelta) -> Outcome:
         """Carry a request, unless the daemon dies first."""
         self._fate.point()
-        self._told(str(request["verb"]), _object_of(request["args"]))
+        verb, args = str(request["verb"]), request["args"]
+        sent = self._told(verb, _object_of(verb, args))
         if not _only_looks(request):
 
             def arrive_in(seconds: float) -> None:
-                self._later(seconds, self._fate.arrives(lambda: self._answer(machine, request)))
+                self._later(seconds, self._fate.arrives(lambda: self._hear(machine, request, sent)))
 
-            if late := self._fate.take_late():
+            if late := self._fate.take_late(verb):
                 arrive_in(late)
                 return Unknown("no answer within the time limit")
             self._fate.send(arrive_in)
         outcome = self._gate.call(machine, request, timeout)
+        if verb == "probe" and isinstance(outcome, Done):
+            for slot in args["slots"]:
+                self._told("probed", _object_of(verb, slot))
         self._fate.point()
         return outcome
 
@@ -104,10 +139,11 @@ def _only_looks(request: JsonObject) -> bool:
     return request["verb"] == "probe" or (request["verb"] == "sweep" and not request["args"]["kill"])
 
 
-def _object_of(args: JsonObject) -> str:
+def _object_of(verb: str, args: JsonObject) -> str:
     if "submissionId" in args:
         return f"{args['submissionId']} {args.get('kill')}"
-    return f"{args.get('cluster')}/{args.get('role', '')}/{args.get('node')}"
+    role = args.get("role") or verb.removeprefix("start-")
+    return f"{args.get('cluster')}/{role}/{args.get('node')}"
 
 
 class MortalRay:
@@ -127,7 +163,10 @@ class MortalRay:
         self._fate.point()
         if head.host in self._fate.cut:
             return Unreachable("no route to host", self._clock.now())
-        return self._ray.look(head, submission_ids, timeout)
+        seen = self._ray.look(head, submission_ids, timeout)
+        if isinstance(seen, Present):
+            self._told("saw", " ".join([head.cluster, *submission_ids]))
+        return seen
 
     def submit(self, head: HeadAddress, submission: Submission, timeout: timedelta) -> Outcome:
         """Submit, unless the daemon dies first."""
@@ -158,7 +197,7 @@ class MortalRay:
         def arrive_in(seconds: float) -> None:
             self._later(seconds, self._fate.arrives(act))
 
-        if late := self._fate.take_late():
+        if late := self._fate.take_late(verb):
             arrive_in(late)
             return Unknown("no answer within the time limit")
         self._fate.send(arrive_in)

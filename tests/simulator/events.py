@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.simulator import faults, wishes
+from tests.simulator import faults, lives, wishes
 from tests.simulator.world import World
 
 Happening = Callable[[World, int, int], None]
@@ -29,13 +29,17 @@ class Event:
 PEOPLE: dict[Happening, int] = {
     wishes.new_job: 8,
     wishes.edit_job: 5,
+    wishes.edit_many: 1,
     wishes.steer_job: 2,
     wishes.remove_job: 4,
+    wishes.remove_many: 1,
+    wishes.remove_many_beside_a_broken_file: 2,
     wishes.revert_removal: 2,
     wishes.rename_job: 3,
     wishes.suspend_job: 2,
     wishes.stop_job: 2,
     wishes.break_file: 2,
+    wishes.new_broken_file: 1,
     wishes.two_files_one_name: 1,
     wishes.remove_all: 1,
     wishes.drain_node: 2,
@@ -52,28 +56,36 @@ FAULTS: tuple[dict[Happening, int], ...] = (
         faults.delete_branch: 1,
         faults.restore_branch: 2,
         faults.source_down: 2,
+        faults.unreadable_edit: 3,
+        faults.unreadable_folder: 3,
         faults.source_up: 3,
     },
-    {faults.kill_head: 2, faults.freeze_head: 2, faults.thaw_heads: 3},
+    {faults.kill_head: 2, faults.freeze_head: 2, faults.thaw_heads: 3, faults.forge_head_file: 2},
     {faults.kill_raylet: 2, faults.kill_keeper: 1},
     {faults.reboot: 2},
     {faults.cut_off: 3, faults.reconnect: 3},
     {faults.start_fails: 2, faults.slow_effect: 2},
-    {faults.kill_runner: 2, faults.crash_program: 2, faults.slow_files: 2},
-    {faults.delete_record: 2, faults.stop_by_hand: 2},
+    {faults.kill_runner: 2, faults.crash_program: 2, faults.slow_files: 2, faults.stranger_takes_number: 2},
+    {
+        faults.delete_record: 2,
+        faults.stop_by_hand: 2,
+        faults.end_unseen: 2,
+        faults.lose_sight: 2,
+        faults.reconnect: 1,
+    },
     {faults.ray_fault: 6, faults.late_request: 2},
-    {faults.gate_fault: 6, faults.late_request: 2},
-    {faults.disk_fault: 5, faults.disk_full: 1, faults.disks_well: 2},
+    {faults.gate_fault: 6, faults.late_request: 2, faults.late_stop: 2},
+    {faults.disk_fault: 5, faults.disk_full: 1, faults.publish_fails: 2, faults.disks_well: 2},
     {faults.unmount: 1, faults.disks_well: 1},
-    {faults.die_at_door: 5, faults.die_at_disk: 5, faults.restart: 2},
-    {faults.overtake: 2, faults.set_clock: 2},
-    {faults.old_ledger: 2, faults.lost_ledger: 1, faults.newest_ledger: 4},
+    {lives.die_at_door: 5, lives.die_at_disk: 5, lives.restart: 2},
+    {lives.overtake: 2, lives.set_clock: 2},
+    {lives.old_ledger: 2, lives.lost_ledger: 1, lives.ledger_of_yesterday: 1, lives.newest_ledger: 4},
 )
 
 ALL: dict[str, Happening] = {happening.__name__: happening for group in (PEOPLE, *FAULTS) for happening in group}
 
 
-def story(seed: int, length: int = 30) -> list[Event]:
+def story(seed: int, length: int = 27) -> list[Event]:
     """Return what happens in the world of a seed."""
     chance = random.Random(f"story {seed}")
     groups = chance.sample(FAULTS, chance.randint(0, 4))

@@ -1,13 +1,16 @@
-"""What goes wrong: the source, machines, Ray, doors, disks and the daemon itself."""
+"""What goes wrong with the source, machines, Ray, doors and disks."""
 
-import copy
 import errno
-from datetime import timedelta
+import json
+from collections import Counter
 
+from reconciler.model.machine import Machine
 from tests.fakes.gate import Mishap
+from tests.fakes.job_runner import Run
 from tests.fakes.ray import Fault
+from tests.fakes.signer import FakeSigner
 from tests.fakes.slot import FakeMachine, Slot
-from tests.simulator.daemon import Daemon
+from tests.simulator.people import TEAMS
 from tests.simulator.wishes import pick
 from tests.simulator.world import World
 
@@ -28,6 +31,20 @@ def restore_branch(world: World, a: int, b: int) -> None:
 
 def source_down(world: World, a: int, b: int) -> None:
     (world.source.unreachable if a % 2 else world.source.corrupt)()
+
+
+def unreadable_edit(world: World, a: int, b: int) -> None:
+    """Let somebody push a content that nobody can read: a missing object."""
+    if (uid := pick([u for u, wish in world.people.jobs.items() if not wish.broken], a)) is not None:
+        world.people.edit(uid)
+        world.source.hide(world.people.jobs[uid].document())
+        world.people.commit()
+
+
+def unreadable_folder(world: World, a: int, b: int) -> None:
+    """Let a folder be unreadable, rather one of a small team: few removals pass the brakes."""
+    jobs = Counter(wish.team for wish in world.people.jobs.values())
+    world.source.lock(f"teams/{min(jobs, key=lambda team: (jobs[team], team), default=TEAMS[a % 2])}/jobs/")
 
 
 def source_up(world: World, a: int, b: int) -> None:
@@ -79,9 +96,12 @@ def reboot(world: World, a: int, b: int) -> None:
 
 
 def cut_off(world: World, a: int, b: int) -> None:
-    machine = _machine(world, a).machine
+    _cut_off(world, _machine(world, a).machine, b)
+
+
+def _cut_off(world: World, machine: Machine, how: int = 0) -> None:
     world.fate.cut.add(machine.host)
-    world.gate.script(machine, (Mishap.UNREACHABLE, Mishap.SILENT, Mishap.HOST_KEY_CHANGED)[b % 3])
+    world.gate.script(machine, (Mishap.UNREACHABLE, Mishap.SILENT, Mishap.SILENT, Mishap.HOST_KEY_CHANGED)[how % 4])
 
 
 def reconnect(world: World, a: int, b: int) -> None:
@@ -104,8 +124,48 @@ def crash_program(world: World, a: int, b: int) -> None:
         world.machines.runners.crash(run)
 
 
+def stranger_takes_number(world: World, a: int, b: int) -> None:
+    """Kill a runner, and let somebody else's process get its number before anybody looks."""
+    if (run := pick([run for run in world.machines.runners.runs if run.alive], a)) is not None:
+        world.machines.runners.kill(run)
+        world.machines.runners.take_number(run)
+
+
+def forge_head_file(world: World, a: int, b: int) -> None:
+    """Let somebody write a head file: unsigned, by another key, of another cluster, or none at all."""
+    cluster, other = pick(list(world.people.clusters), a), pick(list(world.people.clusters), a + 1)
+    named = (cluster, cluster, f"not-{other}")[b % 3]
+    payload = json.dumps({"cluster": named, "epoch": 1000, "session": "forged", "host": "203.0.113.9"})
+    signer = FakeSigner(("nobody", "another key", "key")[b % 3])
+    data = json.dumps({"payload": payload, "signature": signer.sign(payload.encode())}).encode()
+    data = data if b % 5 else data[: len(data) // 2]
+    world.forged.add(data)
+    world.shared.write_elsewhere(f".rayops/clusters/{cluster}/head.json", data)
+
+
 def slow_files(world: World, a: int, b: int) -> None:
     world.machines.runners.lag = float((0, 5, 45)[a % 3])
+
+
+def end_unseen(world: World, a: int, b: int) -> None:
+    """Let a program end well while files are slow, and Ray forget it."""
+    world.machines.runners.lag = 45.0
+    if (run := pick([run for run in world.machines.runners.runs if run.alive], a)) is not None:
+        world.machines.runners.finish(run)
+        _forget(world, run)
+
+
+def lose_sight(world: World, a: int, b: int) -> None:
+    """Cut off a machine on which a job runs, and let Ray forget the job."""
+    if (run := pick([run for run in world.machines.runners.runs if run.alive], a)) is not None:
+        _cut_off(world, next(machine for machine in world.machines.all if machine.host == run.place.host))
+        _forget(world, run)
+
+
+def _forget(world: World, run: Run) -> None:
+    for _, slot in world.machines.slots():
+        if slot.role == "head" and slot.head is not None:
+            slot.head.jobs.pop(run.submission_id, None)
 
 
 def delete_record(world: World, a: int, b: int) -> None:
@@ -137,6 +197,14 @@ def late_request(world: World, a: int, b: int) -> None:
     world.fate.late = float((3, 30, 150)[a % 3])
 
 
+def late_stop(world: World, a: int, b: int) -> None:
+    """Let what asks a node to stop be late, until after the node was started again."""
+    pool = pick(list(world.people.pools), b)
+    world.people.pool_env[pool] = world.people.commits
+    world.people.commit()
+    world.fate.late, world.fate.late_verb = float((45, 90, 150)[a % 3]), "stop"
+
+
 def slow_effect(world: World, a: int, b: int) -> None:
     if world.daemon is not None:
         world.daemon.hands.slow = float((3, 25)[a % 2])
@@ -147,6 +215,13 @@ def disk_fault(world: World, a: int, b: int) -> None:
     step = ("", "write", "flush", "name", "flush folder", "open")[b % 6]
     number = (errno.ENOSPC, errno.EIO, errno.ESTALE, errno.EDQUOT, errno.EROFS)[b % 5]
     files.fail(number, step=step, times=1 + a % 4)
+
+
+def publish_fails(world: World, a: int, b: int) -> None:
+    """Let the disk say no while the next head is published."""
+    step = ("open", "write", "flush", "name")[b % 4]
+    world.shared.fail(errno.ENOSPC, step=step, path=".rayops/clusters/", times=1 + a % 2)
+    kill_head(world, a, b)
 
 
 def disk_full(world: World, a: int, b: int) -> None:
@@ -160,56 +235,3 @@ def unmount(world: World, a: int, b: int) -> None:
 def disks_well(world: World, a: int, b: int) -> None:
     for files in (world.state, world.shared, world.status):
         files.mend()
-
-
-# The daemon.
-
-
-def die_at_door(world: World, a: int, b: int) -> None:
-    world.fate.die_at = world.fate.points + 1 + a % 12
-    world.power_fails = b % 3 == 0
-
-
-def die_at_disk(world: World, a: int, b: int) -> None:
-    files = (world.state, world.state, world.shared, world.status)[b % 4]
-    files.die_at = files.steps + 1 + a % 40
-    world.power_fails = a % 3 == 0
-
-
-def restart(world: World, a: int, b: int) -> None:
-    world.died("restarted")
-
-
-def overtake(world: World, a: int, b: int) -> None:
-    if world.daemon is not None and world.daemon.fault is None:
-        former, world.daemon = world.daemon, None
-        world._mortal(world._once)
-        following: Daemon | None = world.daemon
-        if following is not None and following.fault is None:
-            world.former = former
-
-
-def set_clock(world: World, a: int, b: int) -> None:
-    world.clock.set_wall(timedelta(hours=(1, -1, 24, -24)[a % 4]))
-
-
-def old_ledger(world: World, a: int, b: int) -> None:
-    """Take a backup now; the next of these events puts it back while the daemon is down."""
-    if world.newest is not None:
-        return
-    if world.backup is None:
-        world.backup = copy.deepcopy(world.state._folders)
-        return
-    world.died("its state directory is restored from a backup")
-    world.newest, world.state._folders = world.state._folders, world.backup
-    world.backup = None
-
-
-def lost_ledger(world: World, a: int, b: int) -> None:
-    if world.newest is None:
-        world.died("its state directory is lost")
-        world.newest, world.state._folders = world.state._folders, type(world.state)()._folders
-
-
-def newest_ledger(world: World, a: int, b: int) -> None:
-    world.bring_back_ledger()

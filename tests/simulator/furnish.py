@@ -4,7 +4,7 @@ import random
 from typing import TYPE_CHECKING
 
 from reconciler.model.machine import Machine
-from tests.simulator.people import EXIT_CODES, SECONDS, STOP_SECONDS, TEAMS, People, Wish
+from tests.simulator.people import EXIT_CODES, HOSTILE, SECONDS, STOP_SECONDS, TEAMS, People, Wish
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -40,4 +40,5 @@ def some_wish(people: People, chance: random.Random) -> Wish:
         retry=chance.choice((0, 0, 2)),
         limit=chance.choice((None, None, None, 30)),
         priority=chance.choice(("low", "normal", "high")),
+        hostile=HOSTILE[people.commits % len(HOSTILE)],
     )

@@ -1,82 +1,135 @@
 """What must be true, judged by the truth that the daemon cannot see. The numbers are those of the promises.
 
-`docs/architecture.md` tells the promises; here each of them is a few lines that can fail.
+`docs/testing.md` lists the promises and where each is judged; here are those about what the daemon asks of others,
+and all that must be looked at after each step.
 """
 
-import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import TYPE_CHECKING, Any
 
-from reconciler.model.desired import Desired
-from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import JobState, Ledger
-from reconciler.model.moment import Moment
+from reconciler.model.json import JsonObject
+from reconciler.model.machine import Machine
+from reconciler.remote.command import node_command
 from tests.fakes.job_runner import Run
-from tests.fakes.signer import FakeSigner, verify
-from tests.simulator.people import Wish
+from tests.fakes.slot import ALIVE, Slot
+from tests.promises.plans import settled, written
+from tests.promises.worlds import shuffled
+from tests.simulator.agreed import Agreed
+from tests.simulator.broken import Broken
+from tests.simulator.daemon import PROGRAM, PROGRAM_SHA256
+from tests.simulator.ending import Ending
+from tests.simulator.heads import Heads
+from tests.simulator.readers import Readers
+from tests.simulator.running import Running
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-LOOKS = frozenset({"probe"})
+__all__ = ["Broken", "Oracle"]
+
+# What changes nothing: `saw` and `probed` are answers.
+LOOKS = frozenset({"look", "probe", "saw", "probed"})
+# A head that lives is ended only after it was silent for so long.
+SILENCE = 90.0
+# Every so many passes the plan is made again from the same world in another order.
+SHUFFLED = 32
+COMMAND = shlex.join(node_command("python3", PROGRAM, PROGRAM_SHA256, "run"))
+ENTRYPOINT = re.compile(rf"exec {re.escape(COMMAND)} /shared/jobs/[a-z0-9.-]+ [0-9a-f]{{64}}")
+SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]*")
 
 
-class Broken(BaseException):
-    """A promise does not hold: its number, and what happened in words. No handler of the daemon may swallow it."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request that has arrived at a gate: which slot it found alive, if any, and when it was sent."""
 
-    def __init__(self, promise: str, what: str) -> None:
-        super().__init__(f"{promise}: {what}")
-        self.promise = promise
-        self.what = what
-
-
-def key_of(run: Run) -> tuple[int, int]:
-    """Return which job and version an attempt runs."""
-    uid, _, version = str(run.task["argv"][4]).partition(".")
-    return int(uid), int(version)
+    machine: Machine
+    request: JsonObject
+    slot: Slot | None
+    sent: int
 
 
 class Oracle:
-    """Watches one world."""
+    """Watches one world. `effects` counts what the daemon has begun to ask of others."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._epochs: dict[str, int] = {}
-        self._sessions: dict[tuple[str, int], str] = {}
-        self._commit_at_begin: dict[str, int] = {}
-        self._published: dict[str, bytes] = {}
-        self._intended: dict[str, Moment] = {}
-        self._judged = 0
         self.effects = 0
+        self.agreed = Agreed(world)
+        self.ending = Ending(world)
+        self._running = Running(world, self.agreed)
+        self._heads = Heads(world)
+        self._readers = Readers(world, self.ending)
+        # By what an effect concerns: when it was last begun, and when that was last looked at.
+        self._begun: dict[str, int] = {}
+        self._looked: dict[str, int] = {}
+        # By cluster: when its head answered last, and by the clock on the wall, which jumps, whenever it did.
+        self._answered: dict[str, float] = {}
+        self._answers: dict[str, set[datetime]] = {}
+        self._terms: dict[Machine, int] = {}
+        self._started: dict[tuple[str, str, str, int], int] = {}
+        self._submissions = 0
+        self._chance = Random(0)
 
     # Before an effect.
 
-    def told(self, verb: str, about: str) -> None:
-        """Hear of a call before it happens."""
+    def told(self, verb: str, about: str) -> int:
+        """Hear of a call before it happens, or of an answer; return how many effects were begun so far."""
         if verb in LOOKS or about.endswith(" False"):
-            return
+            self._look(verb, about)
+            return self.effects
         self.effects += 1
         self._world.say(f"  {verb} {about}")
-        if verb == "stop-job":
+        if self._world.forgotten:
+            raise Broken("I26", f"{verb} {about} is begun on a ledger that is not the newest")
+        if verb in {"submit", "start-head", "start-worker"}:
+            self._not_blindly(verb, about)
+        elif verb == "stop-job":
             self._may_stop(self._world.machines.runners.of(about), "asked to stop")
+        elif verb == "delete":
+            self._may_forget(self._world.machines.runners.of(about))
         elif verb == "sweep":
             run = self._world.machines.runners.of(about.split(maxsplit=1)[0])
             if run is not None and self._ray_watches(run):
                 self._may_stop(run, "swept while Ray runs it")
         elif verb == "stop":
             self._slot_may_stop(*about.split("/"))
+        return self.effects
+
+    def _look(self, verb: str, about: str) -> None:
+        if verb == "saw":
+            cluster, *seen = about.split()
+            self._answered[cluster] = self._world.seconds
+            self._answers.setdefault(cluster, set()).add(self._world.clock.now().wall)
+            self._looked.update(dict.fromkeys(seen, self.effects))
+        elif verb == "probed":
+            self._looked[about] = self.effects
+
+    def _not_blindly(self, verb: str, about: str) -> None:
+        """I4: what was begun before, with whatever outcome, is looked at before it is begun again."""
+        before = self._begun.get(about)
+        # What a leader had begun may still arrive after the next one has looked and begun it again: that both are
+        # one is up to the claim, and judged by what runs.
+        alone = self._world.former is None
+        if alone and before is not None and self._looked.get(about, 0) < before:
+            raise Broken("I4", f"{verb} {about} is repeated, and nobody looked what became of it before")
+        self._begun[about] = self.effects
 
     def _may_stop(self, run: Run | None, how: str) -> None:
-        """I5, I6, I32, I34, I35: nothing is stopped that nobody asked to stop."""
-        if run is None or not run.alive or self._asked(run) or self._out_of_time(run):
+        """I5 and what follows from it: nothing is stopped that nobody asked to stop."""
+        if run is None or not run.alive or self.agreed.may_stop(run) or self._out_of_time(run):
             return
-        raise Broken("I5", f"{run.submission_id} runs and was {how}, and nobody asked for it")
+        promise = self.agreed.broken_by_stopping(run.submission_id)
+        raise Broken(promise, f"{run.submission_id} runs and was {how}, and nobody asked for it")
 
-    def _asked(self, run: Run) -> bool:
-        people = self._world.people
-        if key_of(run) in people.allowed.stops:
-            return True
-        return any(self._world.seconds >= people.drain_deadlines.get(node, float("inf")) for node in run.nodes)
+    def _may_forget(self, run: Run | None) -> None:
+        """I2: Ray is told to forget an attempt only once it has ended: its id would be free again."""
+        if run is not None and run.alive and self._ray_watches(run):
+            raise Broken("I2", f"Ray is told to forget {run.submission_id}, which runs")
 
     def _out_of_time(self, run: Run) -> bool:
         limit = run.task["attemptLimitSeconds"]
@@ -93,205 +146,88 @@ class Oracle:
         return False
 
     def _slot_may_stop(self, cluster: str, role: str, node: str) -> None:
-        """I5: a node is not taken from under a job that runs there as it should."""
-        if role != "worker":
+        """I5: no node and no head is taken from under a job that runs there as it should."""
+        if role == "head" and self._is_silent(cluster):
             return
         for run in self._world.machines.runners.runs:
-            if run.alive and node in run.nodes and self._ray_watches(run) and not self._asked(run):
-                head = run.process.node
-                raise Broken("I5", f"{node} was stopped under {run.submission_id} ({head.state})")
+            there = run.task["cluster"] == cluster if role == "head" and run.task else node in run.nodes
+            if run.alive and there and self._ray_watches(run) and not self.agreed.may_stop(run):
+                raise Broken("I5", f"{role} {node} was stopped under {run.submission_id}")
+
+    def _is_silent(self, cluster: str) -> bool:
+        return self._world.seconds - self._answered.get(cluster, 0.0) >= SILENCE
+
+    # At a machine.
+
+    def arrives(self, machine: Machine, request: JsonObject, sent: int) -> Arrival:
+        """Hear that a request arrives, perhaps late: `sent` effects were begun when it was sent."""
+        verb, args = request["verb"], request["args"]
+        if verb not in {"start-head", "start-worker", "stop"}:
+            return Arrival(machine, request, None, sent)
+        role = verb.removeprefix("start-") if verb != "stop" else args["role"]
+        if verb != "stop":
+            key = (args["cluster"], role, args["node"], int(args.get("generation", args["epoch"])))
+            self._started.setdefault(key, sent)
+        slot = self._world.machines.all[machine].slots.get((request["site"], args["cluster"], role, args["node"]))
+        alive = slot if slot is not None and self._world.machines.state_of(slot) in ALIVE else None
+        return Arrival(machine, request, alive, sent)
+
+    def arrived(self, arrival: Arrival, answer: Mapping[str, Any]) -> None:
+        """I24: a gate obeys no leader older than one it has heard, and ends nothing that was started later."""
+        term = int(arrival.request["term"])
+        if answer["ok"] and term < self._terms.get(arrival.machine, 0):
+            raise Broken("I24", f"{arrival.machine} obeyed term {term} after a later one")
+        self._terms[arrival.machine] = max(term, self._terms.get(arrival.machine, 0))
+        slot = arrival.slot
+        if slot is None or arrival.request["verb"] != "stop" or not answer["ok"]:
+            return
+        if arrival.sent < self._started[slot.cluster, slot.role, slot.node, slot.order.generation]:
+            raise Broken("I24", f"a late stop ended {slot.role} {slot.node}, which was started after it was sent")
 
     # After a step.
 
     def check(self) -> None:
         """Look at the truth after a step."""
-        running = [run for run in self._world.machines.runners.runs if run.alive]
-        self._one_copy(running)
-        self._no_id_again()
-        self._one_job_per_node(running)
-        self._nothing_forgotten(running)
-        self._runs_only_when_asked()
-        for cluster in self._world.people.clusters:
-            self._one_head(cluster)
-            self._head_file(cluster)
-        self._ended_as_told()
+        daemon = self._world.daemon
+        ledger = daemon.ledger if daemon is not None else None
+        if ledger is not None:
+            self.agreed.judge(ledger)
+        self._running.check(ledger)
+        self._heads.check()
+        self._nothing_leaks_into_commands()
+        self._readers.check(self._answers)
+        if daemon is not None and daemon.plan is not None:
+            self.agreed.offered(daemon.plan.held)
 
-    def _one_copy(self, running: list[Run]) -> None:
-        """I1: at most one running copy of a job as it was written."""
-        seen: dict[tuple[int, int], Run] = {}
-        for run in running:
-            other = seen.setdefault(key_of(run), run)
-            if other is not run:
-                raise Broken("I1", f"{other.submission_id} and {run.submission_id} run the same job at once")
-
-    def _no_id_again(self) -> None:
-        """I2: an id belongs to one attempt for ever."""
-        ledger = self._world.daemon.ledger if self._world.daemon is not None else None
-        for record in ledger.jobs.values() if ledger is not None else ():
-            if record.live is not None:
-                wall = self._intended.setdefault(record.live.submission_id, record.live.intended)
-                if wall != record.live.intended:
-                    raise Broken("I2", f"the id {record.live.submission_id} was given to two attempts")
-
-    def _one_job_per_node(self, running: list[Run]) -> None:
-        """I7, I10: GPUs count as free only once nothing runs on them."""
-        seen: dict[str, Run] = {}
-        for run in running:
-            for node in run.nodes:
-                other = seen.setdefault(node, run)
-                if other is not run:
-                    raise Broken("I7", f"{other.submission_id} and {run.submission_id} both hold {node}")
-
-    def _nothing_forgotten(self, running: list[Run]) -> None:
-        """I7, I25: what runs is in the ledger as something that may run."""
-        ledger = self._world.daemon.ledger if self._world.daemon is not None else None
-        if ledger is None or not running:
+    def passed(self) -> None:
+        """I31: now and then, look whether the plan depends on the order of things."""
+        loop = self._world.daemon.loop if self._world.daemon is not None else None
+        if loop is None or loop.world is None or loop.passes % SHUFFLED:
             return
-        live = {record.live.submission_id for record in ledger.jobs.values() if record.live is not None}
-        for run in running:
-            if run.submission_id not in live:
-                raise Broken("I25", f"{run.submission_id} runs, and the ledger does not know it as running")
+        if written(settled(shuffled(loop.world, self._chance))[0]) != written(settled(loop.world)[0]):
+            raise Broken("I31", "the same world in another order gives another plan")
 
-    def _runs_only_when_asked(self) -> None:
-        """I2, I3: a job that succeeded never runs again, and no job runs oftener than it may."""
-        runs = self._world.machines.runners.runs
-        for run in runs[self._judged :]:
-            if not run.began:
-                continue
-            self._commit_at_begin[run.submission_id] = self._world.people.commits
-            before = [each for each in runs if each.began and each is not run]
-            self._again(run, [each for each in before if key_of(each) == key_of(run)])
-        self._judged = len(runs)
-
-    def _again(self, run: Run, others: list[Run]) -> None:
-        uid, _ = key_of(run)
-        touched = self._world.people.allowed.touched.get(uid, 0)
-        for other in others:
-            if touched > self._commit_at_begin.get(other.submission_id, 0):
-                return
-            if other.outcome == "exited" and other.process.program.exit_code == 0 and other.signal is None:
-                raise Broken("I3", f"{run.submission_id} runs although {other.submission_id} had succeeded")
-        limit = self._world.people.retries.get(uid, 0)
-        counted = [each for each in others if not self._made_room(each)]
-        if len(counted) > limit:
-            raise Broken("I2", f"{run.submission_id} is run no. {len(counted) + 1} of a job with {limit} retries")
-
-    def _made_room(self, run: Run) -> bool:
-        return self._asked(run)
-
-    def _one_head(self, cluster: str) -> None:
-        """I20: never two live heads of one cluster."""
-        heads = self._world.machines.heads(cluster)
-        if len(heads) > 1:
-            raise Broken("I20", f"{cluster} has {len(heads)} live heads")
-        for slot in heads:
-            assert slot.head is not None, "what runs has a head"
-            self._sessions[cluster, slot.order.epoch] = slot.head.session
-
-    def _head_file(self, cluster: str) -> None:
-        """I18, I19, I21: the head file is whole, signed, true, and its epoch only rises."""
-        data = self._world.shared.read_elsewhere(f".rayops/clusters/{cluster}/head.json")
-        if data is None or self._published.get(cluster) == data:
+    def _nothing_leaks_into_commands(self) -> None:
+        """I39: no word of a file gets into a command line or a path but through its encoder."""
+        heads = [
+            slot.head for _, slot in self._world.machines.slots() if slot.role == "head" and slot.head is not None
+        ]
+        count = sum(len(head.jobs) for head in heads)
+        if count == self._submissions:
             return
-        self._published[cluster] = data
-        head = json.loads(data)
-        if not verify(head["payload"].encode(), head["signature"], FakeSigner().allowed_signers()):
-            raise Broken("I21", f"the head file of {cluster} is not signed")
-        payload = json.loads(head["payload"])
-        epoch = payload["epoch"]
-        if epoch < self._epochs.get(cluster, 0):
-            raise Broken("I19", f"the head file of {cluster} went back to epoch {epoch}")
-        self._epochs[cluster] = epoch
-        if self._sessions.get((cluster, epoch)) != payload["session"]:
-            raise Broken("I18", f"the head file of {cluster} names a session that epoch {epoch} never had")
-
-    def _ended_as_told(self) -> None:
-        """I44: what the ledger calls succeeded did succeed, and what it calls ended is not running."""
-        ledger = self._world.daemon.ledger if self._world.daemon is not None else None
-        if ledger is None:
-            return
-        for name, record in ledger.jobs.items():
-            if record.closed is None or record.closed.state is not JobState.SUCCEEDED:
-                continue
-            last = self._world.machines.runners.of(record.attempts[-1].submission_id)
-            if last is None or last.outcome != "exited" or last.process.program.exit_code != 0:
-                raise Broken("I44", f"{name} counts as succeeded, and its program did not")
+        self._submissions = count
+        for head in heads:
+            for job in head.jobs.values():
+                if not ENTRYPOINT.fullmatch(job.submission.entrypoint):
+                    raise Broken("I39", f"a command line is {job.submission.entrypoint}")
 
     # At the end.
 
-    def unfinished(self) -> Iterator[str]:
-        """Yield what is not yet as people want it."""
-        people, daemon = self._world.people, self._world.daemon
-        if daemon is None or daemon.ledger is None or daemon.loop is None or daemon.loop.world is None:
-            yield "no daemon leads"
-            return
-        if daemon.loop.world.desired.revision != people.revisions[-1]:
-            yield "the newest revision is not in force"
-        yield from self._unfinished_heads(daemon.ledger, daemon.loop.world.desired)
-        yield from self._unfinished_nodes(daemon.ledger)
-        wanted = {f"job/{wish.team}/{wish.name}": wish for wish in people.jobs.values()}
-        yield from (f"{name} has not ended" for name, wish in wanted.items() if self._due(daemon.ledger, wish))
-        if self._world.fate.under_way:
-            yield "a late request is under way"
-        yield from (f"{run.submission_id} runs" for run in self._world.machines.runners.runs if run.alive)
-        yield from (f"{name} is remembered" for name in daemon.ledger.jobs if name not in wanted)
-
-    def _unfinished_heads(self, ledger: Ledger, desired: Desired) -> Iterator[str]:
-        for cluster in self._world.people.clusters:
-            record = ledger.clusters.get(cluster)
-            if record is None or record.head is None or not record.head.published:
-                yield f"{cluster} has no published head"
-            elif not self._world.machines.heads(cluster):
-                yield f"the head of {cluster} is dead"
-            elif record.head.digest != desired.objects[ObjectId("Cluster", "", cluster)].digest:
-                yield f"the head of {cluster} is not as the repo says"
-
-    def _unfinished_nodes(self, ledger: Ledger) -> Iterator[str]:
-        running = {slot.node for _, slot in self._world.machines.slots() if slot.role == "worker" and slot.running}
-        for pool, cluster in self._world.people.pools.items():
-            for node in self._world.people.nodes(pool):
-                found = ledger.nodes.get(f"{cluster}/{node}")
-                if found is None or found.joined is None or found.stopping is not None or node not in running:
-                    yield f"{node} is not in service"
-
-    def _due(self, ledger: Ledger, wish: Wish) -> bool:
-        """Say whether a job can end and has not: what waits in vain is held for a person."""
-        record = ledger.jobs.get(f"job/{wish.team}/{wish.name}")
-        return (record is None or record.closed is None) and not self._waits_in_vain(ledger, wish)
-
-    def _waits_in_vain(self, ledger: Ledger, wish: Wish) -> bool:
-        if not wish.after:
-            return False
-        others = self._world.people.jobs.values()
-        other = next((each for each in others if (each.team, each.name) == (wish.team, wish.after)), None)
-        if other is None:
-            return True
-        record = ledger.jobs.get(f"job/{other.team}/{other.name}")
-        if record is not None and record.closed is not None:
-            return record.closed.state is not JobState.SUCCEEDED
-        return self._waits_in_vain(ledger, other)
-
-    def status_is_true(self) -> None:
-        """I44, I45: the status files say how each job ended, at the revision in force."""
-        world = self._world
-        assert world.daemon is not None, "somebody leads at the end"
-        ledger = world.daemon.ledger
-        assert ledger is not None, "somebody leads at the end"
-        for wish in world.people.jobs.values():
-            data = world.status.read_elsewhere(f"job/{wish.team}/{wish.name}.json")
-            if data is None:
-                raise Broken("I44", f"{wish.team}/{wish.name} has no status file")
-            said = json.loads(data)
-            record = ledger.jobs.get(f"job/{wish.team}/{wish.name}")
-            if record is not None and record.closed is not None and said["state"] != record.closed.state.value:
-                raise Broken("I44", f"{wish.name} is told as {said['state']} and ended as {record.closed.state}")
-
-    def no_secret_told(self) -> None:
-        """I40: the tokens of clusters are in no file that others read."""
-        world = self._world
-        secrets = [f"canary-{cluster}".encode() for cluster in world.people.clusters]
-        for files in (world.status, world.shared):
-            for folder in files._folders.values():
-                for name, found in folder.live.items():
-                    if any(secret in found.live for secret in secrets):
-                        raise Broken("I40", f"a token is in {name}")
+    def read(self) -> None:
+        """Look at all that people can read, once nothing more happens."""
+        self._readers.status_is_true()
+        self._readers.no_secret_told()
+        for files in (self._world.state, self._world.shared, self._world.status):
+            for path, _ in files.everything():
+                if not SAFE_PATH.fullmatch(path):
+                    raise Broken("I39", f"a file is called {path}")

@@ -1,7 +1,7 @@
-"""What people want: a repo that they edit, break, rewrite and mend, and what they thereby allow to be stopped."""
+"""What people want: a repo that they edit, break, rewrite and mend, and what it said at each revision."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,6 +18,20 @@ BRAKES = {"maxRemovals": 2, "maxRemovalPercent": 10, "maxStops": 2, "maxDrainPer
 SECONDS = (5, 20, 60, 240)
 EXIT_CODES = (0, 0, 0, 1)
 STOP_SECONDS = (0.0, 1.0, 5.0, 40.0)
+# What somebody may write into a field, and what must reach the program as it is, and nothing else.
+HOSTILE = (
+    "$(touch canary-shell)",
+    "; touch canary-shell #",
+    "`touch canary-shell`",
+    "' || touch canary-shell '",
+    '"; touch canary-shell; "',
+    "../../canary-path",
+    "--canary-option=/x",
+    "${RAY_AUTH_TOKEN}",
+    "<script>canary</script>",
+    "line\nbreak canary",
+    "\u00e9\u2603 canary",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,8 @@ class Wish:
     stop: bool = False
     after: str = ""
     broken: bool = False
+    note: str = ""
+    hostile: str = ""
 
     @property
     def path(self) -> str:
@@ -51,16 +67,22 @@ class Wish:
         """What runs: the same as long as nobody edits it."""
         return (self.uid, self.version)
 
+    @property
+    def argv(self) -> list[str]:
+        """The program and its arguments."""
+        words = ["work", str(self.seconds), str(self.code), str(self.stop_seconds), f"{self.uid}.{self.version}"]
+        return [*words, self.hostile] if self.hostile else words
+
     def document(self) -> bytes:
         """Return the file's content."""
         if self.broken:
             return b"apiVersion: rayops/v1\nkind: Job\nspec: {argv: [\n"
-        argv = ["work", str(self.seconds), str(self.code), str(self.stop_seconds), f"{self.uid}.{self.version}"]
+        env = {"NOTE": self.hostile} if self.hostile else {}
         spec: dict[str, Any] = {
             "user": "alice",
             "pool": self.pool,
             "resources": {"nodes": self.nodes, "gpusPerNode": 4},
-            "workload": {"type": "command", "argv": argv},
+            "workload": {"type": "command", "argv": self.argv, "env": env},
             "retry": {"limit": self.retry, "backoff": "10s"},
             "grace": f"{GRACE}s",
             "priority": self.priority,
@@ -71,18 +93,20 @@ class Wish:
             spec["limits"] = {"attempt": f"{self.limit}s"}
         if self.after:
             spec["dependsOn"] = [self.after]
-        return _file("Job", {"name": self.name, "team": self.team}, spec)
+        metadata: dict[str, Any] = {"name": self.name, "team": self.team}
+        if self.note:
+            metadata["labels"] = {"note": self.note}
+        return _file("Job", metadata, spec)
 
 
-@dataclass
-class Allowed:
-    """What may happen to running jobs because people asked for it, at any time so far."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the repo said at one revision: the jobs by uid, those that two files describe, drains and approvals."""
 
-    stops: set[tuple[int, int]] = field(default_factory=set)
-    # Removed by a commit that takes away so much that it needs an approval.
-    braked: set[tuple[int, int]] = field(default_factory=set)
-    # The last commit in which a job was absent or different.
-    touched: dict[int, int] = field(default_factory=dict)
+    jobs: Mapping[int, Wish]
+    doubled: frozenset[int]
+    drains: Mapping[str, int | None]
+    approvals: tuple[str, ...]
 
 
 class People:
@@ -92,7 +116,7 @@ class People:
         self.source = source
         self.jobs: dict[int, Wish] = {}
         self.removed: dict[int, Wish] = {}
-        self.allowed = Allowed()
+        self.said: dict[str, Said] = {}
         self.commits = 0
         self.drains: dict[str, dict[str, int | None]] = {}
         self.pool_env: dict[str, int] = {}
@@ -103,46 +127,50 @@ class People:
         self.pools = {f"p{n}": CLUSTERS[n % clusters] for n in range(pools)}
         self.clusters = CLUSTERS[:clusters]
         self.revisions: list[str] = []
-        # By node, the earliest time at which a drain that was ever asked for may stop jobs.
-        self.drain_deadlines: dict[str, float] = {}
-        self.retries: dict[int, int] = {}
-        self._written: dict[str, bytes] = {}
-        self._keys: dict[int, tuple[int, int] | None] = {}
+        # Whose name a name is or was, and what was ever written about each version of a job.
+        self.named: dict[tuple[str, str], int] = {}
+        self.written: dict[tuple[int, int], Wish] = {}
+        self._files: dict[str, bytes] = {}
         self._uids = 0
 
     def nodes(self, pool: str) -> list[str]:
         """Return the names of a pool's nodes."""
         return [f"{pool}-{n}" for n in range(NODES_PER_POOL)]
 
+    def env_of_head(self, cluster: str) -> dict[str, str]:
+        """Return what the head of a cluster is to run with."""
+        return {"HEAD_EDIT": str(self.head_env.get(cluster, 0)), "NOTE": HOSTILE[0]}
+
+    def env_of_pool(self, pool: str) -> dict[str, str]:
+        """Return what the nodes of a pool are to run with."""
+        return {"POOL_EDIT": str(self.pool_env.get(pool, 0)), "NOTE": HOSTILE[2]}
+
     def new(self, wish: Wish) -> Wish:
         """Think of another job."""
         self._uids += 1
-        made = replace(wish, uid=self._uids, version=1, name=f"j{self._uids}")
-        self.jobs[made.uid] = made
-        self.retries[made.uid] = made.retry
-        return made
+        return self._want(replace(wish, uid=self._uids, version=1, name=f"j{self._uids}"))
 
     def edit(self, uid: int, **changes: Any) -> None:
         """Change what a job runs."""
-        old = self.jobs[uid]
-        self.allowed.stops.add(old.key)
-        self.jobs[uid] = replace(old, version=old.version + 1, **changes)
+        self._want(replace(self.jobs[uid], version=self.jobs[uid].version + 1, **changes))
 
     def steer(self, uid: int, **changes: Any) -> None:
         """Change what does not change what a job runs."""
-        self.jobs[uid] = replace(self.jobs[uid], **changes)
+        self._want(replace(self.jobs[uid], **changes))
+
+    def _want(self, wish: Wish) -> Wish:
+        self.jobs[wish.uid] = wish
+        self.named[wish.team, wish.name] = wish.uid
+        self.written[wish.key] = wish
+        return wish
 
     def remove(self, uids: list[int]) -> None:
-        """Delete files; many at once need an approval before anything is stopped."""
-        held = len(uids) > BRAKES["maxRemovals"] and len(uids) * 10 > len(self._everything()) + 10
-        held = held and not any(wish.broken for wish in self.jobs.values())
+        """Delete files."""
         for uid in uids:
-            gone = self.removed[uid] = self.jobs.pop(uid)
-            (self.allowed.braked if held else self.allowed.stops).add(gone.key)
+            self.removed[uid] = self.jobs.pop(uid)
 
     def bring_back(self, uid: int) -> None:
-        """Put a deleted file back as it was; the rest of a removal may then be small enough to need no approval."""
-        self.allowed.stops |= self.allowed.braked
+        """Put a deleted file back as it was."""
         self.jobs[uid] = self.removed.pop(uid)
 
     def commit(self) -> str:
@@ -150,36 +178,34 @@ class People:
         self.restore()
         files = self._everything()
         changed: dict[str, bytes | None] = {
-            path: content for path, content in files.items() if self._written.get(path) != content
+            path: content for path, content in files.items() if self._files.get(path) != content
         }
-        changed.update(dict.fromkeys(self._written.keys() - files.keys()))
-        self._written = files
-        if any(wish.broken for wish in self.jobs.values()):
-            # What a broken file may describe has not left: a removal is then weighed in parts, each perhaps light.
-            self.allowed.stops |= self.allowed.braked
+        changed.update(dict.fromkeys(self._files.keys() - files.keys()))
+        self._files = files
         self.commits += 1
-        for uid in range(1, self._uids + 1):
-            self._note_change(uid)
         revision = self.source.commit(changed)
         self.revisions.append(revision)
+        drains = {node: after for nodes in self.drains.values() for node, after in nodes.items()}
+        self.said[revision] = Said(dict(self.jobs), frozenset(self.doubled), drains, tuple(self.approvals))
         return revision
 
     def approve(self, digests: list[str]) -> None:
         """Let held plans pass."""
-        self.approvals = sorted({*self.approvals, *digests})[-20:]
-        self.allowed.stops |= self.allowed.braked
+        self.approvals = [*dict.fromkeys([*self.approvals, *digests])][-20:]
         self.commit()
 
-    def drain(self, pool: str, node: str, after: int | None, now: float) -> None:
+    def drain(self, pool: str, node: str, after: int | None) -> None:
         """Ask for a node to leave."""
         self.drains.setdefault(pool, {})[node] = after
-        if after is not None:
-            self.drain_deadlines[node] = min(now + after, self.drain_deadlines.get(node, float("inf")))
+
+    def recover(self) -> None:
+        """Bring the remote and its branch back."""
+        self.source.heal()
+        self.restore()
 
     def calm(self) -> None:
         """Mend what was broken, and want nothing extraordinary any more."""
-        self.source.heal()
-        self.restore()
+        self.recover()
         self.doubled.clear()
         self.drains.clear()
         for uid in self.jobs:
@@ -188,7 +214,7 @@ class People:
 
     def rewrite(self) -> None:
         """Force-push a history in which all jobs are gone."""
-        kept = {path: content for path, content in self._written.items() if not path.startswith("teams/rl/jobs/")}
+        kept = {path: content for path, content in self._files.items() if not path.startswith("teams/rl/jobs/")}
         self.source.force_push(dict(kept))
 
     def restore(self) -> None:
@@ -196,14 +222,6 @@ class People:
         self.source.restore_branch()
         if self.revisions:
             self.source.push_back_to(self.revisions[-1])
-
-    def _note_change(self, uid: int) -> None:
-        wish = self.jobs.get(uid)
-        before = self._keys.get(uid)
-        now = wish.key if wish is not None else None
-        if now != before:
-            self.allowed.touched[uid] = self.commits
-            self._keys[uid] = now
 
     def _everything(self) -> dict[str, bytes]:
         files = {**dict(self._site()), **{wish.path: wish.document() for wish in self.jobs.values()}}
@@ -220,8 +238,8 @@ class People:
             yield f"teams/{team}/team.yaml", _file("Team", {"name": team}, {"members": ["alice"]})
         for number, cluster in enumerate(self.clusters):
             head = {"name": f"cpu-{number}", "host": f"10.0.0.{number + 1}", "user": "ray"}
-            env = {"HEAD_EDIT": str(self.head_env.get(cluster, 0))}
-            spec = {"ray": {"version": "2.60.0"}, "head": {"candidates": [head], "env": env}, "maxRunningJobs": 4}
+            heads = {"candidates": [head], "env": self.env_of_head(cluster)}
+            spec = {"ray": {"version": "2.60.0"}, "head": heads, "maxRunningJobs": 4}
             yield f"clusters/{cluster}.yaml", _file("Cluster", {"name": cluster}, spec)
         for number, (pool, cluster) in enumerate(self.pools.items()):
             yield f"nodepools/{pool}.yaml", self._pool(number, pool, cluster)
@@ -238,7 +256,7 @@ class People:
             "cluster": cluster,
             "join": "ssh",
             "perNode": {"gpus": 4, "cpus": 8},
-            "env": {"POOL_EDIT": str(self.pool_env.get(pool, 0))},
+            "env": self.env_of_pool(pool),
             "nodes": nodes,
             "drain": drains,
         }

@@ -1,9 +1,11 @@
 """What people do: they commit, edit, rename, delete, drain, break files and approve what is held."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
-from tests.simulator.people import NODES_PER_POOL
+from tests.simulator.agreed import key_of
+from tests.simulator.people import NODES_PER_POOL, TEAMS
 from tests.simulator.world import World
 
 
@@ -21,13 +23,35 @@ def new_job(world: World, a: int, b: int) -> None:
 
 def edit_job(world: World, a: int, b: int) -> None:
     if (uid := pick(list(world.people.jobs), a)) is not None:
-        world.people.edit(uid, seconds=(10, 30, 90)[b % 3], code=b % 5 // 4)
+        pool = pick(list(world.people.pools), b) if b % 4 == 0 else world.people.jobs[uid].pool
+        world.people.edit(uid, seconds=(10, 30, 90)[b % 3], code=b % 5 // 4, pool=pool)
         world.people.commit()
+
+
+def edit_many(world: World, a: int, b: int) -> None:
+    """Edit more running jobs at once than may be stopped; as many as miss are begun first."""
+    for n in range(3 - len(_running(world) & world.people.jobs.keys())):
+        world.people.new(replace(world.some_wish(random.Random(a + n)), nodes=1, seconds=240, limit=None))
+    world.people.commit()
+    world.live(15)
+    for uid in busiest(world)[: 3 + a % 2]:
+        world.people.edit(uid, seconds=(10, 30, 90)[b % 3])
+    world.people.commit()
+
+
+def busiest(world: World) -> list[int]:
+    """Return the jobs that can be edited or removed, those that run first."""
+    running = _running(world)
+    return sorted(world.people.jobs, key=lambda uid: (uid not in running, uid))
+
+
+def _running(world: World) -> set[int]:
+    return {key_of(run)[0] for run in world.machines.runners.runs if run.alive}
 
 
 def steer_job(world: World, a: int, b: int) -> None:
     if (uid := pick(list(world.people.jobs), a)) is not None:
-        world.people.steer(uid, priority=("low", "normal", "high")[b % 3])
+        world.people.steer(uid, priority=("low", "normal", "high")[b % 3], note=f"n{a % 7}")
         world.people.commit()
 
 
@@ -35,6 +59,20 @@ def remove_job(world: World, a: int, b: int) -> None:
     if (uid := pick(list(world.people.jobs), a)) is not None:
         world.people.remove([uid])
         world.people.commit()
+
+
+def remove_many(world: World, a: int, b: int) -> None:
+    world.people.remove(list(world.people.jobs)[b % 2 :][: 3 + a % 3])
+    world.people.commit()
+
+
+def remove_many_beside_a_broken_file(world: World, a: int, b: int) -> None:
+    """Remove more than is allowed, but of neither team more than that, and break a file of one of them."""
+    uids = busiest(world)
+    new_broken_file(world, a, b)
+    of_team = {team: [uid for uid in uids if world.people.jobs[uid].team == team] for team in TEAMS}
+    world.people.remove([uid for team in TEAMS for uid in of_team[team][:2]])
+    world.people.commit()
 
 
 def revert_removal(world: World, a: int, b: int) -> None:
@@ -62,7 +100,6 @@ def suspend_job(world: World, a: int, b: int) -> None:
 
 def stop_job(world: World, a: int, b: int) -> None:
     if (uid := pick(list(world.people.jobs), a)) is not None:
-        world.people.allowed.stops.add(world.people.jobs[uid].key)
         world.people.steer(uid, stop=True)
         world.people.commit()
 
@@ -71,6 +108,12 @@ def break_file(world: World, a: int, b: int) -> None:
     if (uid := pick(list(world.people.jobs), a)) is not None:
         world.people.steer(uid, broken=not world.people.jobs[uid].broken)
         world.people.commit()
+
+
+def new_broken_file(world: World, a: int, b: int) -> None:
+    wish = world.people.new(world.some_wish(random.Random(a)))
+    world.people.steer(wish.uid, broken=True)
+    world.people.commit()
 
 
 def two_files_one_name(world: World, a: int, b: int) -> None:
@@ -89,7 +132,7 @@ def drain_node(world: World, a: int, b: int) -> None:
     pool = pick(list(world.people.pools), a)
     node = pick(world.people.nodes(pool), b)
     if len(world.people.drains.get(pool, {})) < NODES_PER_POOL - 2:
-        world.people.drain(pool, node, (None, 20, 200)[b % 3], world.seconds)
+        world.people.drain(pool, node, (None, 20, 200)[b % 3])
         world.people.commit()
 
 

@@ -1,0 +1,240 @@
+"""What people agreed to, as far as the daemon was given it: what is in force, what left, what may be stopped.
+
+It follows the revisions that the source hands out, and judges them by its own reading of the promises: a broken
+file keeps what was last good, a mass needs an approval that names exactly that, and none is stopped by mistake.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from reconciler.model.job import StopCause
+from reconciler.model.ledger import Attempt, Ledger
+from reconciler.model.plan import Held
+from reconciler.model.snapshot import Snapshot
+from tests.fakes.job_runner import Run
+from tests.simulator.broken import Broken
+from tests.simulator.people import BRAKES, Said, Wish
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+Key = tuple[int, int]
+# Why a stop weighs nothing: nobody wants it, somebody named the job, or its time is over.
+NAMED = frozenset({"", "asked", "limit"})
+LIMITS = frozenset({StopCause.START_LIMIT, StopCause.ATTEMPT_LIMIT, StopCause.TOTAL_LIMIT})
+
+
+def key_of(run: Run) -> Key:
+    """Return which job and version an attempt runs."""
+    uid, _, version = str(run.task["argv"][4]).partition(".")
+    return int(uid), int(version)
+
+
+class Agreed:
+    """Follows what is in force in one world."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.revision = ""
+        # The last one that could be read as a whole: hearing it again changes nothing, unless something waits.
+        self._heard: Snapshot | None = None
+        # By uid: what is in force; what left and waits for a brake or a broken file; what left and may go.
+        self.force: dict[int, Wish] = {}
+        self.waiting: dict[int, Wish] = {}
+        self.gone: set[int] = set()
+        # Teams in which a broken file may describe anything.
+        self.unsettled: frozenset[str] = frozenset()
+        # When a job last became another one: edited, or back after it was let go.
+        self.changed: dict[int, float] = {}
+        # By submission id: what it was to run, and which of them were asked to stop for a reason.
+        self.intents: dict[str, Wish] = {}
+        self.condemned: set[str] = set()
+        # By node: since when it is under drain, and how long jobs may stay.
+        self._drained: dict[str, tuple[float, int | None]] = {}
+        # By digest: what a brake held, by uid.
+        self._offered: dict[str, frozenset[int]] = {}
+        self._approvals: tuple[str, ...] = ()
+
+    # What is in force.
+
+    def served(self, snapshot: Snapshot) -> None:
+        """Hear that the daemon was given a revision."""
+        if snapshot is self._heard and self._world.source.whole and not self.waiting:
+            return
+        self._heard = snapshot if self._world.source.whole else None
+        said = self._world.people.said.get(snapshot.revision)
+        if said is None:
+            if self.revision:
+                raise Broken("I35", "a history that does not contain what was applied was taken in")
+            return
+        self.revision = snapshot.revision
+        self.unsettled = frozenset(self._unsettled(said))
+        for uid, wish in said.jobs.items():
+            if self._is_plain(said, wish):
+                self._adopt(wish)
+            elif uid in self.waiting:
+                # A broken file is there again in the place of what left.
+                self.force[uid] = self.waiting.pop(uid)
+        for uid in [uid for uid in self.force if uid not in said.jobs]:
+            self.waiting[uid] = self.force.pop(uid)
+        now = self._world.seconds
+        since = {node: began for node, (began, _) in self._drained.items()}
+        self._drained = {node: (since.get(node, now), after) for node, after in said.drains.items()}
+        self._approvals = said.approvals
+        self._weigh()
+
+    def _is_plain(self, said: Said, wish: Wish) -> bool:
+        return self._is_readable(wish) and wish.uid not in said.doubled
+
+    def _is_readable(self, wish: Wish) -> bool:
+        return not wish.broken and not self._world.source.hides(wish.document())
+
+    def _unsettled(self, said: Said) -> Iterator[str]:
+        for uid, wish in said.jobs.items():
+            last = self.force.get(uid)
+            fresh = last is None or last.path != wish.path or uid in said.doubled
+            if fresh and not self._is_readable(wish):
+                yield wish.team
+
+    def _adopt(self, wish: Wish) -> None:
+        uid = wish.uid
+        before = self.force.get(uid) or self.waiting.get(uid)
+        if uid in self.gone or (before is not None and before.key != wish.key):
+            self.changed[uid] = self._world.seconds
+        self.gone.discard(uid)
+        self.waiting.pop(uid, None)
+        self.force[uid] = wish
+
+    # Brakes.
+
+    def offered(self, held: tuple[Held, ...]) -> None:
+        """Hear what a brake holds, and under which digest."""
+        for each in held:
+            if each.digest not in self._offered:
+                names = [tuple(what.split("/")[1:]) for what in each.what if what.lower().startswith("job/")]
+                uids = {self._world.people.named[team, name] for team, name in names}
+                self._offered[each.digest] = frozenset(uids)
+
+    def _weigh(self) -> None:
+        """Let what left go, if it is little enough or approved; what a broken file may be goes later."""
+        known = self._known()
+        weight = {uid for uid in self.waiting if uid in known}
+        ledger = self._ledger
+        share = len(ledger.known) * BRAKES["maxRemovalPercent"] // 100 if ledger is not None else 0
+        if len(weight) > max(BRAKES["maxRemovals"], share) and not self._is_approved(weight):
+            return
+        for uid in [uid for uid, wish in self.waiting.items() if wish.team not in self.unsettled]:
+            del self.waiting[uid]
+            self.gone.add(uid)
+
+    def _known(self) -> set[int]:
+        """Return the jobs that the daemon remembers: it cannot weigh what it never knew."""
+        if not self.waiting or self._ledger is None:
+            return set()
+        keys = [key.split("/") for key in self._ledger.known if key.startswith("Job/")]
+        return {self._world.people.named[team, name] for _, team, name in keys}
+
+    def _is_approved(self, uids: set[int]) -> bool:
+        return any(self._offered.get(digest) == frozenset(uids) for digest in self._approvals)
+
+    @property
+    def _ledger(self) -> Ledger | None:
+        return self._world.daemon.ledger if self._world.daemon is not None else None
+
+    # Stops.
+
+    def may_stop(self, run: Run) -> bool:
+        """Say whether anybody meant this attempt to end."""
+        return run.submission_id in self.condemned or bool(self._why(key_of(run), run.nodes))
+
+    def broken_by_stopping(self, submission_id: str) -> str:
+        """I5, I6, I32, I34: return which promise is broken when an attempt is stopped that nobody meant to end."""
+        began = self.intents.get(submission_id)
+        if began is None:
+            return "I5"
+        now = self._world.people.said[self.revision].jobs.get(began.uid)
+        is_hidden = self._world.source.unreadable.startswith(f"teams/{began.team}/")
+        if is_hidden or began.team in self.unsettled or (now is not None and not self._is_readable(now)):
+            return "I32"
+        if began.uid in self.waiting:
+            return "I34"
+        return "I6" if now is not None and now.key == began.key and now != began else "I5"
+
+    def _why(self, key: Key, nodes: tuple[str, ...]) -> str:
+        """Return why a job is to be stopped, or nothing."""
+        uid, _ = key
+        if uid in self.gone:
+            return "removed"
+        # What left stays in force as it was last: an edit that came before is still one.
+        wish = self.force.get(uid) or self.waiting[uid]
+        if wish.suspend or not self._is_possible(wish):
+            return ""
+        if wish.stop:
+            return "asked"
+        if wish.key != key:
+            return "edited"
+        return "drained" if any(self._is_overdue(node) for node in nodes) else ""
+
+    def _is_possible(self, wish: Wish) -> bool:
+        """Say whether what a job waits for is there; else it is held as it is."""
+        kept = [*self.force.values(), *(each for each in self.waiting.values() if each.team in self.unsettled)]
+        return not wish.after or any((each.team, each.name) == (wish.team, wish.after) for each in kept)
+
+    def _is_overdue(self, node: str) -> bool:
+        since, after = self._drained.get(node, (0.0, None))
+        return after is not None and self._world.seconds >= since + after
+
+    def judge(self, ledger: Ledger) -> None:
+        """I5, I34, I36, I37: judge what the daemon has newly written down that it will begin and stop."""
+        attempts = [(key, record.live) for key, record in ledger.jobs.items() if record.live is not None]
+        for name, attempt in attempts:
+            if attempt.submission_id not in self.intents:
+                self._begins(name, attempt)
+        fresh = [each for _, each in attempts if each.stop is not None and each.submission_id not in self.condemned]
+        if fresh:
+            self._stops_not_too_many(fresh)
+
+    def _begins(self, name: str, attempt: Attempt) -> None:
+        _, team, job = name.split("/")
+        uid = self._world.people.named[team, job]
+        wish = self.force.get(uid)
+        if wish is None and (left := self.waiting.get(uid)) is not None and left.team in self.unsettled:
+            wish = left
+        if wish is None:
+            raise Broken("I36", f"{attempt.submission_id} begins, and no file that can be read describes its job")
+        self.intents[attempt.submission_id] = wish
+
+    def _stops_not_too_many(self, fresh: list[Attempt]) -> None:
+        """I34: no more jobs than allowed are stopped at once that nobody named."""
+        unnamed = set()
+        for attempt in fresh:
+            why, run = self._meant(attempt), self._world.machines.runners.of(attempt.submission_id)
+            is_alive = run is not None and run.alive
+            if not why and is_alive:
+                promise = self.broken_by_stopping(attempt.submission_id)
+                raise Broken(promise, f"{attempt.submission_id} is to stop, and nobody asked for it")
+            if why:
+                # One that has not begun may be let go since its place is gone; should it begin, nobody may stop it.
+                self.condemned.add(attempt.submission_id)
+            if why not in NAMED and is_alive:
+                unnamed.add(self.intents[attempt.submission_id].uid)
+        weight = unnamed | {uid for uid in self._to_be_stopped() if unnamed}
+        if len(weight) > BRAKES["maxStops"] and not self._is_covered(weight):
+            raise Broken("I34", f"{len(weight)} running jobs are to stop at once, and nobody approved that")
+
+    def _meant(self, attempt: Attempt) -> str:
+        assert attempt.stop is not None, "asked for those only"
+        if attempt.stop.cause in LIMITS:
+            return "limit"
+        return self._why(self.intents[attempt.submission_id].key, attempt.nodes)
+
+    def _to_be_stopped(self) -> Iterator[int]:
+        for run in self._world.machines.runners.runs:
+            if run.alive and run.submission_id not in self.condemned:
+                uid, _ = key_of(run)
+                hidden = uid in self.waiting and self.waiting[uid].team in self.unsettled
+                if hidden or self._why(key_of(run), run.nodes) not in NAMED:
+                    yield uid
+
+    def _is_covered(self, uids: set[int]) -> bool:
+        return any(uids <= self._offered.get(digest, frozenset()) for digest in self._approvals)
