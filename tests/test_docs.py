@@ -272,3 +272,15 @@ def test_verbs_are_counted_in_the_changelog_or_the_pages() -> None:
     for verb in VERBS:
         if not verb.hidden:
             assert re.search(rf"\b{verb.name}\b", told), f"no page names `rayops {verb.name}`"
+
+
+def test_the_promises_are_judged_where_the_page_says() -> None:
+    rows = re.findall(r"^\| (I\d+) [^|]*\| ([^|]*) \|", (ROOT / "docs/testing.md").read_text(), re.MULTILINE)
+    told = {(promise, place) for promise, places in rows for place in re.findall(r"`(\w+\.py)`", places)}
+    judged = {
+        (promise, module.name)
+        for module in (ROOT / "tests/simulator").glob("*.py")
+        if module.name not in {"__main__.py", "run.py"}
+        for promise in re.findall(r"\bI\d+\b", module.read_text())
+    }
+    assert told == judged

@@ -1,7 +1,6 @@
 """The plans of recorded worlds stay what they were, or somebody says that they shall change."""
 
 import re
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -16,8 +15,9 @@ from reconciler.model.world import Observed, World
 from tests.promises.worlds import worlds as any_worlds
 from tests.replay import plans, records, worlds
 from tests.replay.records import Recorded
-from tests.simulator import bugs
 from tests.simulator.bugs import planted
+from tests.simulator.museum import jobs, wishes
+from tests.simulator.museum.patch import Bug
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +44,14 @@ def test_they_show_every_effect_and_every_reason(recorded: list[Recorded]) -> No
     ("bug", "words"),
     [
         (
-            bugs.taken_nodes_are_free,
+            jobs.taken_nodes_are_free,
             r"job/\S+: before hold because WaitsForNodes .*, now SubmitAttempt because New",
         ),
-        (bugs.no_brakes, r"the brake on removals no longer holds: \d+ of \d+ objects left the repo"),
+        (wishes.no_brakes, r"the brake on removals no longer holds: \d+ of \d+ objects left the repo"),
     ],
     ids=["decision", "brake"],
 )
-def test_a_planted_bug_changes_plans_and_is_told(
-    recorded: list[Recorded], bug: Callable[[], list[bugs.Patch]], words: str
-) -> None:
+def test_a_planted_bug_changes_plans_and_is_told(recorded: list[Recorded], bug: Bug, words: str) -> None:
     with planted(bug):
         changed = records.changes(recorded)
     assert re.search(words, records.report(changed, len(recorded)))

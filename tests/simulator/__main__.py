@@ -13,7 +13,7 @@ from itertools import count
 from multiprocessing import Pool
 from types import FrameType
 
-from tests.simulator.bugs import BUGS, first_find
+from tests.simulator.bugs import BUGS, Find, first_find, keep, row
 from tests.simulator.crashes import Doom, dooms, survive
 from tests.simulator.ending import CALM_PASSES
 from tests.simulator.events import story
@@ -39,20 +39,23 @@ class Played:
 
 
 def _bugs(seeds: range, jobs: int) -> int:
-    """Print the rows of the table in docs/testing.md; return 1 when a bug hides from all seeds."""
-    hidden = 0
-    with Pool(jobs) as pool:
-        for number, found in enumerate(pool.imap(partial(_first, seeds), range(len(BUGS)))):
-            bug = BUGS[number]
-            told = f"{found.seed} | {found.promise}" if found is not None else "- | none"
-            sys.stdout.write(f"| `{bug.__name__}` | {(bug.__doc__ or '').strip()} | {told} |\n")
+    """Search for every planted bug, print the rows of the table in docs/testing.md, and keep what was found.
+
+    Returns 1 when a bug hides from all seeds.
+    """
+    finds = dict[str, Found | None]()
+    with Pool(jobs, _begin) as pool:
+        for bug, found in zip(BUGS, pool.imap(partial(_first, seeds), range(len(BUGS))), strict=True):
+            finds[bug.__name__] = found
+            sys.stdout.write(row(bug, None if found is None else Find(found.seed, found.promise)) + "\n")
             sys.stdout.flush()
-            hidden += found is None
-    return bool(hidden)
+    if None in finds.values():
+        return 1
+    keep({name: Find(found.seed, found.promise) for name, found in finds.items() if found is not None})
+    return 0
 
 
 def _first(seeds: range, number: int) -> Found | None:
-    logging.disable(logging.CRITICAL)
     return first_find(BUGS[number], seeds)
 
 
@@ -69,7 +72,9 @@ def main() -> int:
         help="also let the daemon die in most or all moments of one story",
     )
     parser.add_argument("--log", action="store_true", help="tell everything that happens in the first seed")
-    parser.add_argument("--bugs", action="store_true", help="tell for each planted bug which seed finds it first")
+    parser.add_argument(
+        "--bugs", action="store_true", help="search for each planted bug, and keep which seed finds it first"
+    )
     asked = parser.parse_args()
     if asked.bugs:
         return _bugs(range(asked.first, asked.first + asked.seeds), asked.jobs)
