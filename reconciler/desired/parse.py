@@ -10,6 +10,7 @@ from reconciler.desired import explain, yaml
 from reconciler.model.desired import FileError, Loaded
 from reconciler.model.document import from_json, identity
 from reconciler.model.ids import ObjectId
+from reconciler.model.json import fitted
 from reconciler.model.spec import spec_digest
 
 # Its path, which only names it, its content id, and its content.
@@ -31,7 +32,7 @@ def parse_all(files: Sequence[File]) -> list[Loaded | Errors]:
     """Return for each file what `parse` does."""
     with yaml.reading_many() as read:
         # Reading all before judging all: a processor keeps the code of either at hand, but not that of both.
-        written = [orjson.dumps(read(content)) for _, _, content in files]
+        written = [fitted(orjson.dumps(read(content))) for _, _, content in files]
     return [
         _validated(file, text) if text != _NOTHING else _closely(file)
         for file, text in zip(files, written, strict=True)
@@ -44,7 +45,7 @@ _NOTHING = orjson.dumps(None)
 def _closely(file: File) -> Loaded | Errors:
     path, _, content = file
     try:
-        return _validated(file, orjson.dumps(yaml.read(content)))
+        return _validated(file, fitted(orjson.dumps(yaml.read(content))))
     except yaml.Refused as mistake:
         return (explain.refusal(path, mistake),)
     except TypeError:  # half of a surrogate pair: the pure parser lets it pass, JSON cannot hold it

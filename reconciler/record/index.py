@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
+from reconciler.model.json import canonical, fitted
 from reconciler.record.document import JsonDocument, index_bytes
 
 _FACTS = ("state", "sync", "health")
@@ -26,7 +25,7 @@ class Row:
         """Return a row as it is written."""
         key = (row["kind"], row["team"], row["name"])
         facts = tuple(row[name] for name in _FACTS)
-        return cls(key, row["content"], facts, orjson.dumps(row, option=orjson.OPT_SORT_KEYS))
+        return cls(key, row["content"], facts, fitted(canonical(row)))
 
     def counted(self) -> list[tuple[str, str, str]]:
         """Return what it counts for: kind, field and value."""

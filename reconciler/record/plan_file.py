@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from reconciler.model.json import fitted
 from reconciler.model.plan import Held, Hold, Plan
 from reconciler.record.text import MAX_ITEMS, Redaction, plain
 
@@ -42,7 +43,7 @@ class PlanFile:
             "reason": because.reason.value,
             "message": because.text,
         }
-        return orjson.dumps(plain(shown, self._redaction))
+        return fitted(orjson.dumps(plain(shown, self._redaction)))
 
 
 def _held(held: Held) -> dict[str, Any]:
