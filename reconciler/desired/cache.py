@@ -1,20 +1,21 @@
 """What was good last, kept across restarts: one file of checked lines, replayed from the start.
 
-Each line holds the newest words about some objects: the document that was accepted, or that it is gone. Its
-checksum is over itself and all lines before it, so that none can be lost or put elsewhere. A file that is
-damaged, or that another program wrote, is thrown away whole; the source then gives everything anew.
+Each line holds the newest words about some objects: the document that was accepted, or that it is gone. With them
+it says what was found wrong across all objects by then. Its checksum is over itself and all lines before it, so
+that none can be lost or put elsewhere. A file that is damaged, or that another program wrote, is thrown away whole;
+the source then gives everything anew.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import resources
+from typing import NamedTuple, TypeAlias
 
 import orjson
 import pydantic
 
-from reconciler.desired.parse import restore
-from reconciler.model.desired import Loaded
+from reconciler.model.desired import Loaded, Said
 from reconciler.model.ids import ObjectId
 from reconciler.remote.files import Files, FilesError, FileStamp
 
@@ -25,6 +26,20 @@ MAX_BYTES = 200 << 20
 _SUM_LENGTH = 16
 # Room for the words of many passes; then the file is written anew with one word per object.
 SPARE_WORDS = 1000
+# Each line repeats them all; so many that they are found again rather than kept come from a mistake in a template.
+MAX_PROBLEMS = 100
+# In place of digest, path and content.
+_GONE = ("", "", "")
+_UNKNOWN = orjson.dumps(None)
+
+Problems: TypeAlias = Mapping[ObjectId, tuple[str, ...]]
+
+
+class Kept(NamedTuple):
+    """What was accepted last, and what is wrong with which of it; None when that is to be found out again."""
+
+    objects: dict[ObjectId, Loaded]
+    problems: Problems | None
 
 
 class Cache:
@@ -38,26 +53,31 @@ class Cache:
         # How we left the file; None when it is to be written anew.
         self._left: FileStamp | None = None
 
-    def load(self) -> dict[ObjectId, Loaded]:
+    def load(self) -> Kept:
         """Return every object that was accepted last, or nothing when the file cannot be trusted."""
         try:
             content = self._files.read(FILE, limit=MAX_BYTES) or b""
-            return self._replay(content) if content.startswith(self._header) else {}
+            return self._replay(content) if content.startswith(self._header) else Kept({}, None)
         except (FilesError, ValueError):
-            return {}
+            return Kept({}, None)
 
-    def save(self, changed: Collection[ObjectId], accepted: Mapping[ObjectId, Loaded]) -> None:
-        """Append the new words about the `changed` objects; `accepted` is everything, for a file written anew."""
+    def save(self, changed: Collection[ObjectId], accepted: Mapping[ObjectId, Loaded], problems: Problems) -> None:
+        """Append the new words about the `changed` objects; `accepted` is everything, for a file written anew.
+
+        `problems` are those of all of them.
+        """
         grown = self._words + len(changed)
         is_small = grown <= 2 * len(accepted) + SPARE_WORDS
         try:
             # A daemon that was overtaken and does not know it yet may write here, too.
             if is_small and self._left is not None and self._left == self._files.stamp(FILE):
-                line = _sealed(_words((who, accepted.get(who)) for who in sorted(changed)), self._checksum)
+                line = _sealed(
+                    _words([(who, accepted.get(who)) for who in sorted(changed)], problems), self._checksum
+                )
                 self._files.append(FILE, line)
                 self._words = grown
             else:
-                line = _sealed(_words(accepted.items()), _sum_of(self._header))
+                line = _sealed(_words(accepted.items(), problems), _sum_of(self._header))
                 self._files.write(FILE, self._header + line, mode=0o600)
                 self._words = len(accepted)
             self._checksum, self._left = _sum_of(line), self._files.stamp(FILE)
@@ -65,22 +85,28 @@ class Cache:
             # A full disk must not stop the loop; the next change writes the file anew.
             self._left = None
 
-    def _replay(self, content: bytes) -> dict[ObjectId, Loaded]:
+    def _replay(self, content: bytes) -> Kept:
         lines = content[len(self._header) :].split(b"\n")
         torn = lines.pop()
-        checksum, words = _sum_of(self._header), 0
-        latest: dict[ObjectId, tuple[bytes, list[str]]] = {}
+        checksum, words, verdict = _sum_of(self._header), 0, _UNKNOWN
+        latest: dict[ObjectId, tuple[bytes, str, str, str]] = {}
         for line in lines:
-            heads, *documents = _opened(line, checksum).split(b"\t")
-            for (kind, team, name, *said), written in zip(orjson.loads(heads), documents, strict=True):
-                latest[ObjectId(kind, team, name)] = (written, said)
+            heads, verdict, *documents = _opened(line, checksum).split(b"\t")
+            for kind, team, name, digest, path, content_id, written in zip(
+                *orjson.loads(heads), documents, strict=True
+            ):
+                latest[ObjectId(kind, team, name)] = (written, digest, path, content_id)
             checksum, words = _sum_of(line), words + len(documents)
-        found = {who: restore(written, *said) for who, (written, said) in latest.items() if written}
+        found = {
+            who: Loaded(who, Said(written), digest, path, content_id)
+            for who, (written, digest, path, content_id) in latest.items()
+            if written
+        }
         # Only now: what is appended to a damaged file is thrown away with it. A crash may cut the last line; its
         # objects keep the words before, and their files are read again.
         self._words, self._checksum = words, checksum
         self._left = None if torn else self._files.stamp(FILE)
-        return found
+        return Kept(found, _problems(verdict))
 
 
 @cache
@@ -94,15 +120,22 @@ def program_digest() -> str:
     return source.hexdigest()
 
 
-def _words(about: Iterable[tuple[ObjectId, Loaded | None]]) -> bytes:
-    """Return where each object is and what its file says, or that it is gone."""
-    heads: list[tuple[str, ...]] = []
-    documents: list[bytes] = []
-    for who, good in about:
-        heads.append((*who,) if good is None else (*who, good.path, good.content_id, good.digest))
-        documents.append(b"" if good is None else good.written)
+def _words(about: Collection[tuple[ObjectId, Loaded | None]], problems: Problems) -> bytes:
+    """Return where each object is and what its file says, or that it is gone, and what is wrong with which."""
+    heads = [(*who, *(_GONE if good is None else (good.digest, good.path, good.content_id))) for who, good in about]
+    # All kinds, then all teams and so on: a few long lists are sooner read than thousands of short ones.
+    columns = list(zip(*heads, strict=True))
+    verdict = [(*who, texts) for who, texts in problems.items()] if len(problems) <= MAX_PROBLEMS else None
+    documents = [b"" if good is None else good.written for _, good in about]
     # JSON has no raw tab and no raw line break, so both can separate.
-    return b"\t".join((orjson.dumps(heads), *documents))
+    return b"\t".join((orjson.dumps(columns), orjson.dumps(verdict), *documents))
+
+
+def _problems(verdict: bytes) -> Problems | None:
+    known = orjson.loads(verdict)
+    if known is None:
+        return None
+    return {ObjectId(kind, team, name): tuple(texts) for kind, team, name, texts in known}
 
 
 def _sealed(words: bytes, before: bytes) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from reconciler.desired.cache import Cache
+from reconciler.desired.cache import Cache, Kept
 from reconciler.desired.check import Checks
 from reconciler.desired.parse import Errors, is_document, misplaced, parse_all, team_of
 from reconciler.model.derived import Edition
@@ -59,6 +59,8 @@ class Loader:
         self._contested: set[ObjectId] = set()
         self._is_settled = False
         self._checks = Checks()
+        # Whether the problems that are known are those of the objects as they are.
+        self._is_checked = False
         self.parsed = 0
         """How many contents were parsed so far: none that was known, in this life or the one before."""
         # By content: what need not be parsed again.
@@ -67,19 +69,19 @@ class Loader:
             with _no_collection():
                 self._recall(self._cache.load())
 
-    def _recall(self, accepted: dict[ObjectId, Loaded]) -> None:
+    def _recall(self, kept: Kept) -> None:
         """Begin as if the files of the accepted objects had been loaded before, and no others."""
-        self._accepted = accepted
+        accepted = self._accepted = kept.objects
         sources = Counter(good.path for good in accepted.values())
-        for who, good in accepted.items():
-            if sources[good.path] == 1:
-                self._judged[good.path] = good.content_id
-                self._claim(good)
-            else:
-                # What a path says that two objects came from is not known.
-                self._known[good.content_id] = good
-                self._lingering.add(who)
-        self._desired = replace(self._desired, objects=Edition(accepted))
+        # What a path says that two objects came from is not known.
+        alone = [good for good in accepted.values() if sources[good.path] == 1]
+        self._known = {good.content_id: good for good in accepted.values()}
+        self._judged = {good.path: good.content_id for good in alone}
+        self._good = {good.path: good for good in alone}
+        self._claims = {good.id: (good.path,) for good in alone}
+        self._lingering = {who for who, good in accepted.items() if sources[good.path] > 1}
+        self._desired = replace(self._desired, objects=Edition(accepted), problems=kept.problems or {})
+        self._is_checked = kept.problems is not None
 
     @property
     def incomplete(self) -> bool:
@@ -206,11 +208,13 @@ class Loader:
         objects = Edition.of(self._desired.objects).next({who: self._accept(who, unsettled) for who in touched})
         # Identity tells enough: comparing 10,000 objects by value costs more than judging them.
         changed = [who for who in touched if self._accepted.get(who) is not before.get(who)]
-        if self._cache and changed:
-            self._cache.save(changed, self._accepted)
         if len(self._known) > 2 * len(self._good) + READ_AT_ONCE:
             self._known = {good.content_id: good for good in self._good.values()}
-        problems = self._checks.update(objects, touched)
+        problems = self._desired.problems
+        if touched or not self._is_checked:
+            problems, self._is_checked = self._checks.update(objects, touched), True
+        if self._cache and changed:
+            self._cache.save(changed, self._accepted, problems)
         lingering = frozenset(self._lingering - self._claims.keys())
         self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
         return self._desired

@@ -7,7 +7,7 @@ import orjson
 from pydantic import ValidationError
 
 from reconciler.desired import explain, yaml
-from reconciler.model.desired import FileError, Loaded
+from reconciler.model.desired import FileError, Loaded, Said
 from reconciler.model.document import from_json, identity
 from reconciler.model.ids import ObjectId
 from reconciler.model.json import fitted
@@ -60,12 +60,11 @@ def _validated(file: File, written: bytes) -> Loaded | Errors:
         return explain.mistakes(path, content, orjson.loads(written), invalid)
 
 
-def restore(written: bytes, path: str = "", content_id: str = "", digest: str = "") -> Loaded:
-    """Return the object that was written as JSON; `digest` spares its computation. Raises ValidationError."""
+def restore(written: bytes, path: str = "", content_id: str = "") -> Loaded:
+    """Return the object that was written as JSON. Raises ValidationError."""
     # From JSON, lists become tuples on the way.
     document = from_json(written)
-    digest = digest or spec_digest(document)
-    return Loaded(identity(document), document, digest, path, content_id, written=written)
+    return Loaded(identity(document), Said(written, document), spec_digest(document), path, content_id)
 
 
 def team_of(path: str) -> str:

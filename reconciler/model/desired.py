@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.model.document import Document, from_json
 from reconciler.model.ids import ObjectId
 
 
@@ -29,21 +30,55 @@ class FileError:
         return f"{where}: {what} ({self.hint})" if self.hint else f"{where}: {what}"
 
 
+class Said:
+    """What a file says, as JSON; the document is made of it when somebody asks for it first.
+
+    Of the thousands of objects that a restart recalls, making the documents would cost most, and most are at rest.
+    """
+
+    __slots__ = ("_document", "written")
+
+    def __init__(self, written: bytes, document: Document | None = None) -> None:
+        self.written = written
+        self._document = document
+
+    @property
+    def document(self) -> Document:
+        """The document, made once. The JSON was a good file before."""
+        if self._document is None:
+            self._document = from_json(self.written)
+        return self._document
+
+    def __eq__(self, other: object) -> bool:
+        """Compare documents, of which none is made for equal JSON."""
+        return isinstance(other, Said) and (self.written == other.written or self.document == other.document)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a document, which holds mappings
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One object as its file says. `digest` covers what runs (model/spec.py); `document` is the pydantic object.
+    """One object as its file says. `digest` covers what runs (model/spec.py).
 
-    `written` is the file as JSON, for whoever has to remember the object. `stale` is set when the file at this
-    revision is broken and this is its last good content.
+    `stale` is set when the file at this revision is broken and this is its last good content.
     """
 
     id: ObjectId
-    document: Any
+    said: Said
     digest: str
     path: str
     content_id: str
     stale: bool = False
-    written: bytes = field(default=b"", compare=False)
+
+    @property
+    def document(self) -> Any:
+        """The pydantic object."""
+        return self.said.document
+
+    @property
+    def written(self) -> bytes:
+        """The file as JSON, for whoever has to remember the object."""
+        return self.said.written
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.desired import yaml
-from reconciler.desired.cache import FILE, Cache, program_digest
+from reconciler.desired.cache import FILE, MAX_PROBLEMS, Cache, program_digest
+from reconciler.desired.check import problems
 from reconciler.desired.load import Loader, load_tree
 from reconciler.model.desired import Desired
 from reconciler.model.document import KINDS, from_json, identity
@@ -339,6 +340,29 @@ def test_what_a_restart_remembers_is_what_the_files_say(kinds: list[str], data: 
         assert each.id == identity(each.document)
 
 
+def test_a_restart_finds_the_same_problems_and_makes_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    before = repo.commit({"teams/rl/a.yaml": job("a"), "alice.yaml": user("alice")})
+    assert set(before.problems) == {ObjectId("Job", "rl", "a")}
+    with monkeypatch.context() as patched:
+        patched.setattr("reconciler.model.desired.from_json", None)
+        repo.loader = Loader(state)
+        assert repo.commit({}) == before
+    after = repo.commit({"teams/rl/b.yaml": job("b")})
+    assert after.problems == problems(after.objects)
+    assert set(after.problems) == {ObjectId("Job", "rl", "a"), ObjectId("Job", "rl", "b")}
+
+
+def test_problems_that_are_too_many_to_keep_are_found_again() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    before = repo.commit({f"teams/rl/{number}.yaml": job(f"j-{number}") for number in range(MAX_PROBLEMS + 1)})
+    assert Cache(state).load().problems is None
+    repo.loader = Loader(state)
+    assert repo.commit({}).problems == before.problems == problems(before.objects)
+
+
 def test_an_object_removed_while_the_daemon_was_down_is_gone() -> None:
     state = FakeFiles()
     repo = Repo(state)
@@ -464,10 +488,10 @@ def test_a_damaged_cache_is_thrown_away_whole_and_written_anew(spoil: Callable[[
     repo.load(a=user("alice", "2"))
     repo.load(b=None)
     state.write(FILE, b"".join(spoil(_lines(state))))
-    assert Cache(state).load() == {}
+    assert Cache(state).load().objects == {}
     repo.loader = Loader(state)
     repo.load()
-    assert set(Cache(state).load()) == {user_id("alice")}
+    assert set(Cache(state).load().objects) == {user_id("alice")}
 
 
 def test_a_torn_last_line_costs_one_word_and_is_written_anew() -> None:
@@ -479,7 +503,7 @@ def test_a_torn_last_line_costs_one_word_and_is_written_anew() -> None:
     state.write(FILE, b"".join([*whole, last[:-9]]))
     repo.loader = Loader(state)
     repo.load(c=user("carol"))
-    assert set(Cache(state).load()) == {user_id("alice"), user_id("bob"), user_id("carol")}
+    assert set(Cache(state).load().objects) == {user_id("alice"), user_id("bob"), user_id("carol")}
 
 
 def test_a_daemon_that_was_overtaken_spoils_no_cache() -> None:
@@ -491,7 +515,7 @@ def test_a_daemon_that_was_overtaken_spoils_no_cache() -> None:
     for number in range(3):
         former.load(a=user("alice", f"former {number}"))
         leader.load(b=user("bob", f"leader {number}"))
-        kept = Cache(state).load()
+        kept = Cache(state).load().objects
         assert set(kept) == {user_id("alice"), user_id("bob")}
         assert f"leader {number}".encode() in kept[user_id("bob")].written
 
@@ -540,6 +564,7 @@ def test_an_object_goes_only_when_every_file_is_understood(
             all(loaded.stale for who, loaded in desired.objects.items() if who not in described) or desired.errors
         )
         assert bool(desired.errors) == bool(load_tree(repo.files).errors)
+        assert desired.problems == problems(desired.objects)
         if not desired.errors:
             assert desired.objects == load_objects(repo)
         before = set(desired.objects)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reconciler.model.desired import Desired, Loaded
-from reconciler.model.document import identity, parse
+from reconciler.model.desired import Desired, Loaded, Said
+from reconciler.model.document import Document, identity, parse
 from reconciler.model.ids import ObjectId
 from reconciler.model.spec import spec_digest
 
@@ -65,7 +65,12 @@ def load(short: str, patch: Mapping[str, Any]) -> Loaded:
     spec = _nodes_in_full(_merged(PLAIN[who.kind], patch))
     document = parse(_tuples({"apiVersion": "rayops/v1", "kind": who.kind, "metadata": metadata, "spec": spec}))
     assert identity(document) == who
-    return Loaded(who, document, spec_digest(document), f"{short}.yaml", "0" * 40)
+    return Loaded(who, said(document), spec_digest(document), f"{short}.yaml", "0" * 40)
+
+
+def said(document: Document) -> Said:
+    """Return what a file with this document says."""
+    return Said(document.model_dump_json(by_alias=True).encode(), document)
 
 
 def _merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from reconciler.model.site import Approval, Brakes
 from reconciler.model.views import known_key, object_id
 from reconciler.model.world import World
 from reconciler.plan.moves import perhaps_moved
-from tests.kinds.desired_words import load
+from tests.kinds.desired_words import load, said
 from tests.promises.plans import planned, settled
 from tests.promises.worlds import worlds
 
@@ -140,7 +140,7 @@ def _approved(world: World, digest: str) -> World:
 def _with_site(world: World, changes: dict[str, Any]) -> World:
     site = world.desired.objects.get(SITE) or load("site", {})
     spec = site.document.spec.model_copy(update=changes)
-    loaded = replace(site, document=site.document.model_copy(update={"spec": spec}))
+    loaded = replace(site, said=said(site.document.model_copy(update={"spec": spec})))
     known = {**world.ledger.known, "Site//site": Known(loaded.digest, world.now)}
     desired = replace(world.desired, objects={**world.desired.objects, SITE: loaded})
     return replace(world, desired=desired, ledger=replace(world.ledger, known=known))

@@ -30,6 +30,7 @@ from reconciler.record.rebuild import Rebuilt, rebuild
 from reconciler.remote.files import FilesError
 from tests.fakes.files import FakeFiles
 from tests.fakes.signer import FakeSigner
+from tests.kinds.desired_words import said
 from tests.record.clock import START, HandClock
 
 NOW = HandClock().now()
@@ -76,7 +77,7 @@ def _desired(*documents: Mapping[str, Any]) -> Desired:
     for plain in (CLUSTER, POOL, *documents):
         document = parse(plain)
         who = identity(document)
-        objects[who] = Loaded(who, document, spec_digest(document), f"{who.name}.yaml", "x")
+        objects[who] = Loaded(who, said(document), spec_digest(document), f"{who.name}.yaml", "x")
     return Desired("c1", objects)
 
 

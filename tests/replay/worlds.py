@@ -36,12 +36,11 @@ class _Object(_Frozen):
         parsed = restore(orjson.dumps(self.document))
         return Loaded(
             id=parsed.id,
-            document=parsed.document,
+            said=parsed.said,
             digest=parsed.digest,
             path=self.path,
             content_id=self.content_id,
             stale=self.stale,
-            written=parsed.written,
         )
 
 
