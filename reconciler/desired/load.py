@@ -2,14 +2,14 @@
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from reconciler.desired.cache import Cache, Kept
 from reconciler.desired.check import Checks
 from reconciler.desired.parse import Errors, is_document, misplaced, parse_all, team_of
-from reconciler.model.derived import Edition
+from reconciler.model.derived import Edition, differences
 from reconciler.model.desired import Desired, FileError, Loaded
 from reconciler.model.ids import ObjectId
 from reconciler.model.snapshot import Snapshot
@@ -46,6 +46,8 @@ class Loader:
         self._cache = Cache(files) if files else None
         self._max_objects = max_objects
         self._desired = Desired("", Edition())
+        # What was judged last: only what differs from it is looked at.
+        self._seen = Snapshot("", {})
         # By path: the content last judged, the newest good content, and what is wrong with the present one.
         self._judged: dict[str, str] = {}
         self._good: dict[str, Loaded] = {}
@@ -77,6 +79,7 @@ class Loader:
         alone = [good for good in accepted.values() if sources[good.path] == 1]
         self._known = {good.content_id: good for good in accepted.values()}
         self._judged = {good.path: good.content_id for good in alone}
+        self._seen = Snapshot("", dict(self._judged))
         self._good = {good.path: good for good in alone}
         self._claims = {good.id: (good.path,) for good in alone}
         self._lingering = {who for who, good in accepted.items() if sources[good.path] > 1}
@@ -90,17 +93,18 @@ class Loader:
 
     def load(self, snapshot: Snapshot, read: Read) -> Desired:
         """Return the objects of `snapshot`; `read` gives the bytes of content ids."""
-        files = snapshot.files
+        files, rejected = snapshot.files, snapshot.rejected
+        news = self._news(snapshot)
         changed = [
-            path for path, content in files.items() if self._judged.get(path) != content and is_document(path)
+            path for path in news if path in files and self._judged.get(path) != files[path] and is_document(path)
         ]
-        refused = {path: why for path, why in snapshot.rejected.items() if self._is_news(path, _REFUSED + why)}
-        known = [*self._judged, *(self._broken.keys() - self._judged.keys())]
-        removed = [path for path in known if path not in files and path not in snapshot.rejected]
+        refused = {path: why for path, why in rejected.items() if self._is_news(path, _REFUSED + why)}
+        known = [path for path in news if path in self._judged or path in self._broken]
+        removed = [path for path in known if path not in files and path not in rejected]
         if len(self._judged) + len(changed) > self._max_objects and self._is_too_large(files):
             return self._refuse(snapshot)
         if not changed and not removed and not refused and self._is_settled:
-            self._desired = replace(self._desired, revision=snapshot.revision)
+            self._desired, self._seen = replace(self._desired, revision=snapshot.revision), snapshot
             return self._desired
         touched = self._lingering
         with _no_collection():
@@ -111,7 +115,13 @@ class Loader:
                 self._judge(path, _REFUSED + why, (error,), touched)
             for path, found in self._look(changed, files, read):
                 self._judge(path, files[path], found, touched)
+            self._seen = snapshot
             return self._settle(snapshot.revision, touched)
+
+    def _news(self, snapshot: Snapshot) -> Collection[str]:
+        """Return all paths that may say something else than at the last load, or could not be read then."""
+        unread = [path for path in self._broken if path not in self._judged]
+        return dict.fromkeys([*differences(self._seen.files, snapshot.files), *self._seen.rejected, *unread])
 
     def _is_news(self, path: str, refusal: str) -> bool:
         """Say whether a refused entry stands, as of now, where a document is or was: a file, or a whole folder."""
@@ -200,14 +210,15 @@ class Loader:
         return {good.id}
 
     def _settle(self, revision: str, touched: set[ObjectId]) -> Desired:
-        lost = self._broken.keys() - self._good.keys()
+        # Never the difference of two views, which goes through all there is.
+        lost = [path for path in self._broken if path not in self._good]
         unsettled = frozenset(team_of(path if is_document(path) else f"{path}/any.yaml") for path in lost)
         unsettled |= self._in_two_minds(touched)
         self._lingering, self._is_settled = set(), True
-        before = dict(self._accepted)
+        before = {who: self._accepted.get(who) for who in touched}
         objects = Edition.of(self._desired.objects).next({who: self._accept(who, unsettled) for who in touched})
         # Identity tells enough: comparing 10,000 objects by value costs more than judging them.
-        changed = [who for who in touched if self._accepted.get(who) is not before.get(who)]
+        changed = [who for who in touched if self._accepted.get(who) is not before[who]]
         if len(self._known) > 2 * len(self._good) + READ_AT_ONCE:
             self._known = {good.content_id: good for good in self._good.values()}
         problems = self._desired.problems
@@ -215,7 +226,7 @@ class Loader:
             problems, self._is_checked = self._checks.update(objects, touched), True
         if self._cache and changed:
             self._cache.save(changed, self._accepted, problems)
-        lingering = frozenset(self._lingering - self._claims.keys())
+        lingering = frozenset(who for who in self._lingering if who not in self._claims)
         self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
         return self._desired
 

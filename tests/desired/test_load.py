@@ -14,6 +14,7 @@ from reconciler.desired import yaml
 from reconciler.desired.cache import FILE, MAX_PROBLEMS, Cache, program_digest
 from reconciler.desired.check import problems
 from reconciler.desired.load import Loader, load_tree
+from reconciler.model.derived import Edition
 from reconciler.model.desired import Desired
 from reconciler.model.document import KINDS, from_json, identity
 from reconciler.model.ids import ObjectId
@@ -49,6 +50,8 @@ class Repo:
         self.unreadable: set[str] = set()
         self.rejected: dict[str, str] = {}
         self.read_ids: list[str] = []
+        # As a source gives them: it knows what has changed.
+        self.listed: Edition[str, str] = Edition()
         self.loader = Loader(state)
 
     def load(self, **changes: bytes | None) -> Desired:
@@ -65,7 +68,11 @@ class Repo:
 
     def snapshot(self) -> Snapshot:
         ids = {path: hashlib.sha256(content).hexdigest() for path, content in self.files.items()}
-        return Snapshot(hashlib.sha256(repr(sorted(ids.items())).encode()).hexdigest(), ids, dict(self.rejected))
+        revision = hashlib.sha256(repr(sorted(ids.items())).encode()).hexdigest()
+        known = self.listed.keys() | ids.keys()
+        changes = {path: ids.get(path) for path in known if self.listed.get(path) != ids.get(path)}
+        self.listed = self.listed.next(changes)
+        return Snapshot(revision, self.listed, dict(self.rejected))
 
     def read(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         self.read_ids += ids
@@ -361,6 +368,19 @@ def test_problems_that_are_too_many_to_keep_are_found_again() -> None:
     assert Cache(state).load().problems is None
     repo.loader = Loader(state)
     assert repo.commit({}).problems == before.problems == problems(before.objects)
+
+
+def test_an_entry_that_was_refused_and_is_gone_takes_its_object_along() -> None:
+    repo = Repo()
+    repo.load(a=user("alice"), b=user("bob"))
+    repo.rejected = {"a.yaml": "it is a link"}
+    stale = repo.load(a=None)
+    assert set(stale.objects) == {user_id("alice"), user_id("bob")}
+    assert stale.errors
+    repo.rejected = {}
+    gone = repo.commit({})
+    assert set(gone.objects) == {user_id("bob")}
+    assert gone.errors == ()
 
 
 def test_an_object_removed_while_the_daemon_was_down_is_gone() -> None:
