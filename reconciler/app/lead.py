@@ -1,5 +1,6 @@
 """Be the daemon, or one pass of it: the leader of a site."""
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ PATIENCE = timedelta(seconds=2)
 LAST_WORDS = timedelta(seconds=10)
 # A single pass has no next one; the source itself bounds what it does.
 PATIENCE_OF_ONE_PASS = timedelta(hours=1)
+# As many new Python objects, some megabytes, wait for a search for garbage.
+NEW_OBJECTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
     """
     wakeups, recorder, passing = around.wakeups, around.recorder, around.passing
     with ExitStack() as stack:
+        stack.enter_context(_rare_collections())
         here = ground(settings)
         stack.enter_context(only_daemon(settings))
         store = LedgerStore(here.state, here.shared, clock)
@@ -144,6 +148,19 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
             passing=passing,
         )
         yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder, leadership, published)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let Python look for garbage in cycles every few dozen passes instead of in each."""
+    # A pass makes a dozen mappings as large as the site. Nearly all are gone by themselves soon; a collection that
+    # meets them goes through all of their entries, a third of the time of a pass after one changed file.
+    young, *old = gc.get_threshold()
+    gc.set_threshold(NEW_OBJECTS, *old)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, *old)
 
 
 def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") -> None:
