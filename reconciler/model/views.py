@@ -65,10 +65,28 @@ def cluster_view(world: World, name: str) -> ClusterView:
     return ClusterView(name, record.epoch, address, None, because)
 
 
-def ray_nodes(seen: HeadSeen) -> dict[str, RayNode]:
-    """Return the living Ray nodes by our name for them; dead ones stay listed in Ray and are left out."""
+def ray_nodes(seen: HeadSeen) -> Mapping[str, RayNode]:
+    """Return the living Ray nodes by our name for them; dead ones stay listed in Ray and are left out.
+
+    Gone through once for each look at a head: every attempt that starts asks for them.
+    """
+    known = _LIVING.get(seen.session)
+    if known is None or known[0] is not seen.nodes:
+        if len(_LIVING) >= MANY_SESSIONS:
+            _LIVING.clear()
+        known = _LIVING[seen.session] = (seen.nodes, _living(seen.nodes))
+    return known[1]
+
+
+# Of heads; each start of one is a session.
+MANY_SESSIONS = 64
+# By session: the nodes that were gone through last, and what came of it.
+_LIVING: dict[str, tuple[tuple[RayNode, ...], Mapping[str, RayNode]]] = {}
+
+
+def _living(nodes: tuple[RayNode, ...]) -> dict[str, RayNode]:
     living: dict[str, RayNode] = {}
-    for node in seen.nodes:
+    for node in nodes:
         name = node.labels.get(NODE_LABEL)
         if name and not node.is_head and node.state is not RayNodeState.DEAD:
             known = living.get(name)
