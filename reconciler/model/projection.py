@@ -61,15 +61,19 @@ class Stories:
 
     def __init__(self, plan: Plan) -> None:
         self._actions: dict[ObjectId, list[Action]] = {}
+        self._first: dict[ObjectId, Hold] = {}
         self._holds: dict[ObjectId, list[Hold]] = {}
         for action in plan.actions:
             self._actions.setdefault(action.target, []).append(action)
+        # Nearly all that wait do so for one reason: no list for each of thousands.
         for hold in plan.holds:
-            self._holds.setdefault(hold.target, []).append(hold)
+            if (first := self._first.setdefault(hold.target, hold)) is not hold:
+                self._holds.setdefault(hold.target, [first]).append(hold)
 
     def get(self, identity: ObjectId) -> Story | None:
         """Return what the plan says about an object, None when it says nothing."""
-        actions, holds = self._actions.get(identity, ()), self._holds.get(identity, ())
+        actions, first = self._actions.get(identity, ()), self._first.get(identity)
+        holds = self._holds.get(identity) or ([first] if first is not None else ())
         parts = {hold.part: hold.because for hold in reversed(holds)}
         parts.update({action.part: action.because for action in actions})
         if actions:

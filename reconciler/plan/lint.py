@@ -1,7 +1,11 @@
 """What is true of every plan: checked before any of it is carried out."""
 
+from operator import attrgetter
+
 from reconciler.model.effect import SubmitAttempt
 from reconciler.model.plan import Plan
+
+_TEXT = attrgetter("because.text")
 
 
 def lint(plan: Plan) -> None:
@@ -18,4 +22,4 @@ def lint(plan: Plan) -> None:
     assert len(nodes) == len(set(nodes)), "two attempts placed on one node"
     for action in plan.actions:
         assert action.because.text, f"{action.verb} of {action.target} without a reason"
-    assert all(hold.because.text for hold in plan.holds), "a hold without a reason"
+    assert all(map(_TEXT, plan.holds)), "a hold without a reason"

@@ -1,14 +1,14 @@
 """From the world to one plan: every kind's decisions, held back, braked and put in order."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TypeAlias
 
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, Known, Table
 from reconciler.model.moment import Moment
-from reconciler.model.plan import Action, Because, Decision, Hold, Note, Plan, Reason, Weight
+from reconciler.model.plan import Action, Because, Decision, Held, Hold, Note, Plan, Reason, Weight
 from reconciler.model.views import departed, frozen_because, object_id, unknown
 from reconciler.model.world import World
 from reconciler.plan.brakes import brake
@@ -26,42 +26,64 @@ _PLACE = attrgetter("target", "part", "because.reason")
 PlanKind: TypeAlias = Callable[[World], Iterable[Decision]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What all kinds decided about a world, after the brakes, and not yet in order."""
+
+    notes: tuple[Note, ...]
+    actions: tuple[Action, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    held: tuple[Held, ...] = ()
+
+    def plan(self, world: World, notes: Sequence[Note]) -> Plan:
+        """Return the plan in its one order, with these notes."""
+        return Plan(
+            revision=world.desired.revision,
+            actions=in_order(self.actions),
+            notes=tuple(notes),
+            holds=tuple(sorted(self.holds, key=_PLACE)),
+            held=self.held,
+            wake=_wake(self.holds),
+        )
+
+
 def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
     """Return what to do, to remember and to wait for: same world, same bytes, whatever the order of its parts."""
+    decided = _decided(world, planners)
+    return decided.plan(world, decided.notes)
+
+
+def _decided(world: World, planners: Mapping[str, PlanKind]) -> _Decided:
     if renamed := tuple(moves(world)):
         # Records get their new names first; the next pass decides about them under these.
-        return Plan(world.desired.revision, notes=renamed)
+        return _Decided(renamed)
     doubtful = perhaps_moved(world)
     world = _without(world, doubtful)
     decisions = [decision for kind in sorted(planners) for decision in planners[kind](world)]
     decisions.extend(_doubt(doubtful))
-    decisions.extend(_known(world, {decision.target for decision in decisions}))
+    decisions.extend([*_known(world, decisions)])
     # Nearly all decisions are to wait; nothing holds those back.
     holds = [d for d in decisions if isinstance(d, Hold)]
     doing = (d for d in decisions if not isinstance(d, Hold))
     braked, held = brake(world, list(paced(world, _unfrozen(world, doing))), frozenset(doubtful.values()))
     holds.extend(d for d in braked if isinstance(d, Hold))
-    return Plan(
-        revision=world.desired.revision,
-        actions=in_order(d for d in braked if isinstance(d, Action)),
-        notes=tuple(d for d in braked if isinstance(d, Note)),
-        holds=tuple(sorted(holds, key=_PLACE)),
-        held=held,
-        wake=_wake(holds),
-    )
+    actions = tuple(d for d in braked if isinstance(d, Action))
+    return _Decided(tuple(d for d in braked if isinstance(d, Note)), actions, tuple(holds), held)
 
 
 def settled(world: World, planners: Mapping[str, PlanKind]) -> tuple[Plan, World]:
     """Return the plan after its own notes have been taken in, with all of them, and the world they leave."""
     notes: list[Note] = []
     for _ in range(NOTE_ROUNDS):
-        plan = make_plan(world, planners)
-        lint(plan)
-        if not plan.notes:
-            return replace(plan, notes=tuple(notes)), world
-        notes.extend(plan.notes)
-        world = replace(world, ledger=world.ledger.apply(c for note in plan.notes for c in note.changes))
-    last = plan.notes[0]
+        decided = _decided(world, planners)
+        if not decided.notes:
+            plan = decided.plan(world, notes)
+            lint(plan)
+            return plan, world
+        # What else was decided is decided again.
+        notes.extend(decided.notes)
+        world = replace(world, ledger=world.ledger.apply(c for note in decided.notes for c in note.changes))
+    last = notes[-1]
     raise AssertionError(f"notes about {last.target} do not settle: {last.because.text}")
 
 
@@ -78,7 +100,7 @@ def _doubt(doubtful: Mapping[ObjectId, ObjectId]) -> Iterator[Hold]:
         yield Hold(identity, Because(Reason.INVALID, text))
 
 
-def _known(world: World, spoken_for: set[ObjectId]) -> Iterator[Note]:
+def _known(world: World, decisions: Iterable[Decision]) -> Iterator[Note]:
     """Remember new objects, and forget removed ones of which no kind has anything left to say."""
     before = world.ledger.known
     fresh = [
@@ -91,7 +113,9 @@ def _known(world: World, spoken_for: set[ObjectId]) -> Iterator[Note]:
         text = f"{len(fresh)} objects are new, edited or back"
         because = Because(Reason.NEW, text, (("objects", len(fresh)),))
         yield Note(ObjectId("Site", "", "site"), because, tuple(fresh))
-    for key in departed(world):
+    gone = departed(world)
+    spoken_for = {decision.target for decision in decisions} if gone else set()
+    for key in gone:
         identity = object_id(key)
         if identity not in spoken_for:
             because = Because(Reason.REMOVED, "removed from the repo; nothing of it is left")

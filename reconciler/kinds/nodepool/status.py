@@ -64,7 +64,7 @@ class _Seen:
         names.update(node.name for node in (document.spec.nodes if document is not None else ()))
         alive = [self.alive.get(cluster, {}) for cluster in self.clusters(document)]
         held = [self.held.get(cluster, {}) for cluster in self.clusters(document)]
-        return [self.records, *([each.get(name) for each in (*alive, *held)] for name in sorted(names))]
+        return [self.records, *({name: each[name] for name in names & each.keys()} for each in (*alive, *held))]
 
 
 def _alive(world: World) -> dict[str, Mapping[str, RayNode]]:
