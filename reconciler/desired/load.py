@@ -120,8 +120,7 @@ class Loader:
 
     def _news(self, snapshot: Snapshot) -> Collection[str]:
         """Return all paths that may say something else than at the last load, or could not be read then."""
-        unread = [path for path in self._broken if path not in self._judged]
-        return dict.fromkeys([*differences(self._seen.files, snapshot.files), *self._seen.rejected, *unread])
+        return dict.fromkeys([*differences(self._seen.files, snapshot.files), *self._seen.rejected, *self._unread])
 
     def _is_news(self, path: str, refusal: str) -> bool:
         """Say whether a refused entry stands, as of now, where a document is or was: a file, or a whole folder."""

@@ -108,7 +108,10 @@ def _tell(seed: int) -> int:
 def _all(tasks: Sequence[int | Doom], jobs: int) -> Iterator[Played]:
     if jobs == 1:
         logging.disable(logging.CRITICAL)
-        yield from map(_play, tasks)
+        try:
+            yield from map(_play, tasks)
+        finally:
+            logging.disable(logging.NOTSET)
         return
     with Pool(jobs, _begin) as pool:
         yield from pool.imap_unordered(_play, tasks, chunksize=8)

@@ -8,6 +8,7 @@ from reconciler.model.desired import Desired
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import JobState, Ledger
 from reconciler.model.machine import Machine
+from reconciler.model.sighting import Unreachable
 from tests.fakes.gate import Mishap
 from tests.simulator.broken import Broken
 from tests.simulator.people import NODES_PER_POOL, TEAMS, Wish
@@ -36,6 +37,8 @@ class Ending:
             return
         if daemon.loop.world.desired.revision != people.revisions[-1]:
             yield "the newest revision is not in force"
+        if any(isinstance(head, Unreachable) for head in daemon.loop.world.observed.heads.values()):
+            yield "a head was not asked again yet"
         yield from self._unfinished_heads(daemon.ledger, daemon.loop.world.desired)
         yield from self._unfinished_nodes(daemon.ledger)
         wanted = {f"job/{wish.team}/{wish.name}": wish for wish in people.jobs.values()}

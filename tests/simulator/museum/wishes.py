@@ -22,6 +22,7 @@ from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.spec import spec_digest
 from reconciler.model.views import object_id
 from reconciler.plan import brakes
+from reconciler.plan.planner import settled
 from reconciler.record.document import document
 from tests.fakes.source import FakeSource
 from tests.simulator.museum.patch import Patch
@@ -163,16 +164,15 @@ def a_plan_follows_the_order_of_files() -> list[Patch]:
 
 def one_silent_machine_stops_everybody() -> list[Patch]:
     """Nothing is done while anything cannot be seen."""
-    make = plan_planner.make_plan
 
-    def waits(world: Any, planners: Mapping[str, Any]) -> Plan:
+    def waits(world: Any, planners: Mapping[str, Any]) -> tuple[Plan, Any]:
         seen = world.observed
         tables = (seen.heads, seen.slots, seen.attempts, seen.claims)
         blind = any(isinstance(each, Unreachable) for table in tables for each in table.values())
-        plan = make(world, planners)
-        return replace(plan, actions=()) if blind else plan
+        plan, world = settled(world, planners)
+        return (replace(plan, actions=()) if blind else plan), world
 
-    return [(plan_planner, "make_plan", waits)]
+    return [(import_module("reconciler.loop"), "settled", waits)]
 
 
 def what_failed_is_never_tried_again() -> list[Patch]:
