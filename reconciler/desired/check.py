@@ -57,12 +57,10 @@ class Checks:
         if site is None or any(who.kind != "Job" for who in touched):
             site = self._site = _Site.of(objects)
             self._of_site = list(_all_but_jobs(site))
-            self._of_jobs.clear()
-            again: Iterable[ObjectId] = site.jobs
-        else:
-            # A job that came or went matters to those that wait for it.
-            again = {*touched, *site.take(objects, touched)}
-        for who in again:
+            self._of_jobs = {who: misfits for who, job in site.jobs.items() if (misfits := _job(site, who, job))}
+            return self._in_words(site)
+        # A job that came or went matters to those that wait for it.
+        for who in {*touched, *site.take(objects, touched)}:
             job = site.jobs.get(who)
             if job is not None and (misfits := _job(site, who, job)):
                 self._of_jobs[who] = misfits
@@ -114,7 +112,8 @@ class _Site:
         for who, loaded in objects.items():
             if who.kind in shelves:
                 shelves[who.kind][who.name] = loaded.document
-        site.take(objects, [who for who in objects if who.kind == "Job"])
+        site.jobs = {who: loaded.document for who, loaded in objects.items() if who.kind == "Job"}
+        site.waiting = {who: job for who, job in site.jobs.items() if job.spec.depends_on}
         site.members = {name: frozenset(team.spec.members) for name, team in site.teams.items()}
         return site
 
