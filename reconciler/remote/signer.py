@@ -23,6 +23,8 @@ class SshKeygenSigner:
 
     def __init__(self, key_path: Path) -> None:
         self._key = key_path
+        # What the key file was, and the signers that came of it: ssh-keygen takes longer than a submission.
+        self._public: tuple[tuple[int, ...], str] | None = None
 
     def sign(self, payload: bytes) -> str:
         """Return the armoured signature of a payload."""
@@ -32,8 +34,11 @@ class SshKeygenSigner:
     def allowed_signers(self) -> str:
         """Return the file by which others verify: our public key, for head files only."""
         self._require_key()
-        public = self._keygen("-y", "-P", "", "-f", str(self._key)).split()
-        return f'{SIGNER} namespaces="{NAMESPACE}" {public[0]} {public[1]}\n'
+        mark = _mark(self._key)
+        if self._public is None or self._public[0] != mark:
+            public = self._keygen("-y", "-P", "", "-f", str(self._key)).split()
+            self._public = (mark, f'{SIGNER} namespaces="{NAMESPACE}" {public[0]} {public[1]}\n')
+        return self._public[1]
 
     def _require_key(self) -> None:
         if not self._key.exists():
@@ -98,6 +103,15 @@ def _keygen(refusal: str, *argv: str, stdin: bytes) -> str:
     if done.returncode != 0:
         raise FilesError(FailureKind.INVALID, refusal)
     return done.stdout.decode("ascii", "replace")
+
+
+def _mark(key: Path) -> tuple[int, ...]:
+    """Return what is another one when the file was replaced or written."""
+    try:
+        seen = key.stat()
+    except OSError as error:
+        raise FilesError(FailureKind.REFUSED, f"{key}: the key cannot be looked at: {error.strerror}") from error
+    return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
 def _flush(folder: Path) -> None:

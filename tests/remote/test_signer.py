@@ -27,6 +27,23 @@ def test_two_daemons_that_start_at_once_share_one_key(tmp_path: Path) -> None:
     assert len(signatures) == 1
 
 
+def test_signers_are_those_of_the_key_as_it_is_now(tmp_path: Path) -> None:
+    signer = SshKeygenSigner(tmp_path / "key")
+    first = signer.allowed_signers()
+    assert signer.allowed_signers() == first
+    SshKeygenSigner(tmp_path / "other").sign(PAYLOAD)
+    (tmp_path / "other").rename(tmp_path / "key")
+    assert signer.allowed_signers() != first
+    assert verify(PAYLOAD, signer.sign(PAYLOAD), signer.allowed_signers())
+
+
+def test_the_public_key_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = SshKeygenSigner(tmp_path / "key")
+    first = signer.allowed_signers()
+    monkeypatch.setattr("reconciler.remote.signer._keygen", None)
+    assert signer.allowed_signers() == first
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     signer = SshKeygenSigner(tmp_path / "key")
     signer.sign(PAYLOAD)
