@@ -90,8 +90,7 @@ def _write_directory(doors: Doors, effect: SubmitAttempt, attempt: bytes, entryp
         f"{folder}/config/env.json": canonical(_environment(doors, effect)),
         f"{folder}/config/attempt.json": attempt,
     }
-    for path, data in files.items():
-        doors.shared.write(path, data)
+    doors.shared.write_many(files)
 
 
 def stop_attempt(doors: Doors, effect: StopAttempt) -> Outcome:
