@@ -62,12 +62,16 @@ class Collector:
         self._wake = wake
         self._breakers: dict[str, _Breaker] = {}
         self._running: dict[tuple[str, Any], Future[Sighting[Any]]] = {}
+        # Answers that came late and that the look before this one did not ask for.
+        self._unwanted: set[tuple[str, Any]] = set()
         self._settled: dict[str, Moment] = {}
+        self._pass: Moment = clock.now()
         self._lock = threading.Lock()
         self.looked = 0
 
     def observe(self, world: World, looks: Callable[[World], Iterable[Look]]) -> Observed:
         """Return the world's sightings with the answers to these looks added."""
+        self._pass = world.now
         tables: dict[str, dict[Any, Sighting[Any]]] = {
             name: dict(getattr(world.observed, name)) for name in ("heads", "slots", "attempts", "claims")
         }
@@ -102,11 +106,11 @@ class Collector:
     def wake_at(self) -> Moment | None:
         """When the next resting target may be looked at again.
 
-        One that has rested is asked by any pass that wants it: one that nobody wants any more must not wake us.
+        One that had rested when the pass began was asked by it, or nobody wants it: then it must not wake us.
         """
-        now = self._clock.now()
-        moments = [breaker.rests_until() for breaker in self._breakers.values()]
-        future = [moment for moment in moments if now.is_before(moment)]
+        with self._lock:
+            moments = [breaker.rests_until() for breaker in self._breakers.values()]
+        future = [moment for moment in moments if self._pass.is_before(moment)]
         return min(future, key=lambda moment: moment.ticks, default=None)
 
     def _in_parallel(self, asked: list[Look]) -> dict[tuple[str, Any], Sighting[Any]]:
@@ -125,10 +129,14 @@ class Collector:
             # Only an answer that this pass does not use asks for another pass.
             if not future.done():
                 future.add_done_callback(lambda _: self._wake())
-        done = {key: future for key, future in self._running.items() if future.done()}
-        for key in done:
+        ended = {key for key, future in self._running.items() if future.done()}
+        wanted = {(look.table, look.key) for look in asked}
+        # A pass looks twice: only what neither of two looks in a row asks for is wanted by nobody any more.
+        unwanted = ended - wanted
+        for key in unwanted & self._unwanted:
             del self._running[key]
-        return {key: future.result() for key, future in done.items()}
+        self._unwanted = unwanted
+        return {key: self._running.pop(key).result() for key in ended & wanted}
 
     def _see(self, look: Look) -> Sighting[Any]:
         self.looked += 1

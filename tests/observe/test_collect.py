@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from reconciler.clock import SystemClock
+from reconciler.clock import Clock, SystemClock
 from reconciler.execute.runner import Runner
 from reconciler.kind import Doors, Look
 from reconciler.model.effect import BurnClaim, Effect, StopSlot
@@ -46,6 +46,13 @@ class Scene:
 
         return Look("slots", number, f"machine:{number}", see, by_gate=True)
 
+    def slow_look(self) -> Look:
+        def see(_: Doors) -> Sighting[Any]:
+            self.hang()
+            return Present("answers", CLOCK.now())
+
+        return Look("heads", "main", "head:main", see)
+
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
@@ -79,7 +86,7 @@ def test_what_is_soon_over_is_soon_asked_again(*, asked: bool, eagerly: bool, re
     look = Look("heads", "main", "head:main", see, eagerly=eagerly)
     collector = Collector(DOORS, clock, None, timedelta())
     while answers:
-        collector.observe(cast(World, _Blank()), lambda _: [look])
+        collector.observe(cast(World, _Blank(clock)), lambda _: [look])
         clock.advance(timedelta(seconds=30))
     clock.advance(-timedelta(seconds=30))
     assert collector.wake_at is not None
@@ -97,14 +104,14 @@ def test_after_an_effect_its_target_is_asked_at_once() -> None:
     look = Look("heads", "main", "head:main", see)
     collector = Collector(DOORS, clock, None, timedelta())
     for _ in range(8):
-        collector.observe(cast(World, _Blank()), lambda _: [look])
+        collector.observe(cast(World, _Blank(clock)), lambda _: [look])
         clock.advance(timedelta(seconds=30))
     before = len(asked)
-    collector.observe(cast(World, _Blank()), lambda _: [look])
-    collector.observe(cast(World, _Blank()), lambda _: [look])
+    collector.observe(cast(World, _Blank(clock)), lambda _: [look])
+    collector.observe(cast(World, _Blank(clock)), lambda _: [look])
     assert len(asked) == before + 1, "it rests"
     collector.settled("head:main")
-    collector.observe(cast(World, _Blank()), lambda _: [look])
+    collector.observe(cast(World, _Blank(clock)), lambda _: [look])
     assert len(asked) == before + 2
 
 
@@ -112,10 +119,10 @@ def test_a_target_that_nobody_asks_for_any_more_wakes_nobody() -> None:
     clock = FakeClock()
     gone = Look("slots", "n1", "machine:n1", lambda _: Unreachable("no answer", clock.now()), by_gate=True)
     collector = Collector(DOORS, clock, None, timedelta())
-    collector.observe(cast(World, _Blank()), lambda _: [gone])
+    collector.observe(cast(World, _Blank(clock)), lambda _: [gone])
     assert collector.wake_at == clock.now() + timedelta(seconds=1)
     clock.advance(timedelta(seconds=1))
-    collector.observe(cast(World, _Blank()), lambda _: [])
+    collector.observe(cast(World, _Blank(clock)), lambda _: [])
     assert collector.wake_at is None
 
 
@@ -135,8 +142,43 @@ def test_an_answer_in_time_asks_for_no_other_pass_and_a_late_one_does(scene: Sce
     assert woken.wait(LONG)
 
 
+@pytest.mark.parametrize("asked_first", [True, False])
+def test_an_answer_that_came_late_is_used_by_the_pass_after_it(scene: Scene, *, asked_first: bool) -> None:
+    woken = Event()
+    collector = Collector(DOORS, CLOCK, scene.pool, timedelta(), woken.set)
+    late: list[Look] = [scene.slow_look()]
+
+    def one_pass() -> Observed:
+        world = cast(World, _Blank())
+        first = collector.observe(world, lambda _: late if asked_first else [])
+        second = collector.observe(world, lambda _: [] if asked_first else late)
+        return first if asked_first else second
+
+    (unseen,) = one_pass().heads.values()
+    assert isinstance(unseen, Unreachable)
+    scene.let_go.set()
+    assert woken.wait(LONG)
+    (seen,) = one_pass().heads.values()
+    assert isinstance(seen, Present)
+
+
+def test_a_late_answer_that_nobody_asks_for_any_more_is_forgotten(scene: Scene) -> None:
+    woken = Event()
+    collector = Collector(DOORS, CLOCK, scene.pool, timedelta(), woken.set)
+    collector.observe(cast(World, _Blank()), lambda _: [scene.slow_look()])
+    scene.let_go.set()
+    assert woken.wait(LONG)
+    for _ in range(3):
+        collector.observe(cast(World, _Blank()), lambda _: [])
+    assert not collector._running
+
+
 class _Blank:
     observed = Observed()
+
+    def __init__(self, clock: Clock = CLOCK) -> None:
+        self.now = clock.now()
+
     in_flight: frozenset[str] = frozenset()
 
 
