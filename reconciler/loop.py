@@ -115,13 +115,11 @@ class Loop:
         desired = self._desire()
         world = self._observe(desired, now)
         plan, world = self._decide(world)
-        trouble = self._act(plan, world) or unwritten
-        return self._record(plan, world, finished, trouble)
+        return self._record(plan, world, finished, self._act(plan, world) or unwritten)
 
     def finish(self) -> None:
         """Write down what has ended, and begin nothing."""
-        finished, _ = self._settle(self._stages.clock.now())
-        if finished:
+        if self._settle(self._stages.clock.now())[0]:
             with suppress(FilesError):  # the next start tells it
                 self._anchor()
 
@@ -183,7 +181,7 @@ class Loop:
     def _desire(self) -> Desired | None:
         """Return what people ask for: the newest revision that may be applied, else what was in force."""
         memory, meta = self._memory, self._ledger.meta
-        if memory.desired is not None and not self._source_is_due():
+        if not self._source_is_due() and (memory.desired or memory.problem):
             return memory.desired
         if memory.snapshot is None and meta.applied is not None:
             # After a restart the remote may be gone or hang; what was in force is still in our own mirror.
@@ -196,15 +194,17 @@ class Loop:
     def _load(self, found: Snapshot | SourceProblem) -> None:
         """Take a revision into memory, if it is another one, or the same that could not be read as a whole."""
         if isinstance(found, Snapshot) and (found is not self._memory.snapshot or self._stages.loader.incomplete):
-            self._memory.snapshot = found
             self._memory.desired = self._stages.loader.load(found, self._stages.source.read)
+            self._memory.snapshot = found
 
     def _observe(self, desired: Desired | None, now: Moment) -> World | None:
         """Look at heads and job directories first, and where they leave a doubt at machines."""
         if desired is None:
             return None
         stages = self._stages
-        world = World(desired, Observed(), self._ledger, now, stages.tuning, stages.runner.in_flight)
+        # What has ended and is not written down yet is still under way for whoever decides.
+        busy = stages.runner.in_flight | {each.action.pace for each in self._memory.unsettled}
+        world = World(desired, Observed(), self._ledger, now, stages.tuning, busy)
         world = replace(world, observed=stages.collector.observe(world, self._looks("looks")))
         return replace(world, observed=stages.collector.observe(world, self._looks("looks_then")))
 

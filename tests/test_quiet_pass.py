@@ -1,6 +1,8 @@
 """What a pass leaves undone: nothing new costs no parse, no write and no call, and one new file costs one."""
 
+import errno
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +12,7 @@ from reconciler.desired.load import load_tree
 from reconciler.loop import PLAN_AGE, Loop
 from reconciler.model.cluster import Cluster
 from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import Change, ClusterRecord, HeadRecord, Table
+from reconciler.model.ledger import Change, ClusterRecord, HeadRecord, Ledger, Meta, Table
 from reconciler.model.ray import HeadAddress
 from reconciler.model.world import Tuning
 from reconciler.record.journal import LedgerFault
@@ -58,9 +60,9 @@ class Quiet:
             tokens,
             Tuning(),
         )
-        loop = Daemon(parts, "here").loop
-        assert loop is not None
-        self.loop: Loop = loop
+        self.daemon = Daemon(parts, "here")
+        assert self.daemon.loop is not None
+        self.loop: Loop = self.daemon.loop
         while not self.loop.once().quiet:
             self.clock.advance(timedelta(milliseconds=10))
 
@@ -125,6 +127,33 @@ def test_trouble_with_the_source_is_told_at_once_and_its_end_too(quiet: Quiet) -
     assert quiet.spent(before) == {"looks": 1}
     quiet.source.heal()
     assert told() is None
+
+
+def test_a_source_without_a_first_revision_is_asked_when_it_is_due() -> None:
+    quiet, due = Quiet(), [False, False, False, True]
+    loop = Loop(quiet.loop._stages, Ledger(Meta(SITE)), due.pop)
+    quiet.source.unreachable()
+    looks = quiet.source.looks
+    while due:
+        assert loop.once().trouble == "the source has not given any revision yet"
+    assert quiet.source.looks == looks + 1
+
+
+def test_what_has_ended_is_not_begun_again_while_that_cannot_be_written_down() -> None:
+    quiet = Quiet()
+    record = quiet.loop._ledger.clusters["main"]
+    assert record.head is not None
+    unpublished = replace(record, head=replace(record.head, published=False))
+    quiet.loop._ledger = quiet.loop._stages.store.commit([Change(Table.CLUSTERS, "main", unpublished)])
+    quiet.state.fail(errno.ENOSPC, path="ledger", times=1000)
+    begun = []
+    for _ in range(5):
+        begun += [action.verb for action in quiet.loop.once().plan.actions]
+        quiet.daemon.work()
+        quiet.clock.advance(timedelta(seconds=1))
+    quiet.state.mend()
+    assert begun == ["PublishHead"]
+    assert [each.action.verb for each in quiet.loop.once().finished] == begun
 
 
 def test_one_changed_file_is_one_parse_and_the_documents_that_it_changes(quiet: Quiet) -> None:

@@ -60,6 +60,8 @@ class Loader:
         self._lingering: set[ObjectId] = set()
         self._contested: set[ObjectId] = set()
         self._is_settled = False
+        # Judged anew, and not settled yet.
+        self._touched: set[ObjectId] = set()
         self._checks = Checks()
         # Whether the problems that are known are those of the objects as they are.
         self._is_checked = False
@@ -79,7 +81,6 @@ class Loader:
         alone = [good for good in accepted.values() if sources[good.path] == 1]
         self._known = {good.content_id: good for good in accepted.values()}
         self._judged = {good.path: good.content_id for good in alone}
-        self._seen = Snapshot("", dict(self._judged))
         self._good = {good.path: good for good in alone}
         self._claims = {good.id: (good.path,) for good in alone}
         self._lingering = {who for who, good in accepted.items() if sources[good.path] > 1}
@@ -106,7 +107,10 @@ class Loader:
         if not changed and not removed and not refused and self._is_settled:
             self._desired, self._seen = replace(self._desired, revision=snapshot.revision), snapshot
             return self._desired
-        touched = self._lingering
+        # Until all of it is judged: a load that is cut short is begun again, with what it had touched.
+        self._is_settled = False
+        touched = self._touched
+        touched |= self._lingering
         with _no_collection():
             for path in removed:
                 touched |= self._forget(path)
@@ -120,6 +124,8 @@ class Loader:
 
     def _news(self, snapshot: Snapshot) -> Collection[str]:
         """Return all paths that may say something else than at the last load, or could not be read then."""
+        if not self._is_settled:
+            return dict.fromkeys([*self._judged, *self._broken, *snapshot.files])
         return dict.fromkeys([*differences(self._seen.files, snapshot.files), *self._seen.rejected, *self._unread])
 
     def _is_news(self, path: str, refusal: str) -> bool:
@@ -213,7 +219,7 @@ class Loader:
         lost = [path for path in self._broken if path not in self._good]
         unsettled = frozenset(team_of(path if is_document(path) else f"{path}/any.yaml") for path in lost)
         unsettled |= self._in_two_minds(touched)
-        self._lingering, self._is_settled = set(), True
+        self._lingering = set()
         before = {who: self._accepted.get(who) for who in touched}
         objects = Edition.of(self._desired.objects).next({who: self._accept(who, unsettled) for who in touched})
         # Identity tells enough: comparing 10,000 objects by value costs more than judging them.
@@ -227,6 +233,7 @@ class Loader:
             self._cache.save(changed, self._accepted, problems)
         lingering = frozenset(who for who in self._lingering if who not in self._claims)
         self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
+        self._touched, self._is_settled = set(), True
         return self._desired
 
     def _in_two_minds(self, touched: set[ObjectId]) -> frozenset[str]:

@@ -64,9 +64,8 @@ class Apart:
         return answer if answer is not None else SourceProblem(SourceFault.UNREACHABLE, "the source is still busy")
 
     def read(self, content_ids: Sequence[str]) -> Mapping[str, bytes]:
-        """Return the bytes of the given content ids; only asked for right after an answer."""
-        assert self._question is None, "contents are read of a revision that the source has just given"
-        return self._source.read(content_ids)
+        """Return the bytes of the given content ids; none of them while the source is busy with a question."""
+        return self._source.read(content_ids) if self._question is None else {}
 
     def close(self) -> None:
         """Call off what is under way and close the source."""

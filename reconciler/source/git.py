@@ -97,7 +97,10 @@ class GitSource:
 
     def read(self, content_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the bytes of the given content ids; ids that cannot be read whole are left out."""
-        found = self._mirror.contents(content_ids)
+        try:
+            found = self._mirror.contents(content_ids)
+        except OSError:
+            return {}  # no git could be started: the machine has no room for it now
         if len(found) < len(content_ids) and self._listing is not None:
             listed = set(self._listing.files.values())
             # A blob of the newest revision is not in the mirror: build it anew at the next pass.

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -588,6 +589,41 @@ def test_an_object_goes_only_when_every_file_is_understood(
         if not desired.errors:
             assert desired.objects == load_objects(repo)
         before = set(desired.objects)
+
+
+class CutShort(Exception):
+    """Something that ends a load in the midst of it."""
+
+
+@given(commits, st.lists(st.sampled_from(["", "read", "check"]), min_size=6, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_a_load_that_was_cut_short_is_done_again_as_a_whole(
+    history: list[dict[str, bytes | None]], cuts: list[str]
+) -> None:
+    cut, whole = Repo(), Repo()
+    for changes, where in zip(history, cuts, strict=False):
+        wanted = whole.commit(
+            {path: new for path, new in changes.items() if new is not None or path in whole.files}
+        )
+        cut.files = whole.files
+        snapshot, checks = cut.snapshot(), cut.loader._checks
+        if where:
+            cut.loader._checks = Cut() if where == "check" else checks  # type: ignore[assignment]
+            with suppress(CutShort):
+                cut.loader.load(snapshot, cut.read if where == "check" else cuts_short)
+            cut.loader._checks = checks
+        assert cut.loader.load(snapshot, cut.read) == wanted
+
+
+class Cut:
+    """Checks that never come to an end."""
+
+    def update(self, *_: object) -> None:
+        raise CutShort
+
+
+def cuts_short(_: Sequence[str]) -> Mapping[str, bytes]:
+    raise CutShort
 
 
 def load_objects(repo: Repo) -> Mapping[ObjectId, object]:

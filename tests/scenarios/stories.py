@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from reconciler.loop import Loop
 from tests.simulator.people import People, Wish
 from tests.simulator.world import World
 
@@ -24,6 +25,13 @@ class Story:
     def people(self) -> People:
         """Those who commit."""
         return self.world.people
+
+    @property
+    def loop(self) -> Loop:
+        """The loop of the daemon that leads."""
+        assert self.world.daemon is not None
+        assert self.world.daemon.loop is not None
+        return self.world.daemon.loop
 
     def live(self, seconds: float) -> None:
         """Let time pass."""

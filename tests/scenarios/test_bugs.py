@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from reconciler.loop import Loop
 from reconciler.plan import planner
 from tests.scenarios.stories import Story
 
@@ -30,7 +29,7 @@ def test_a_broken_rule_begins_nothing_and_is_told(monkeypatch: Any) -> None:
     effects = story.world.oracle.effects
     story.people.remove([job.uid])
     story.people.commit()
-    loop = _loop(story)
+    loop = story.loop
     for _ in range(5):
         report = loop.once()
         story.world.advance(5)
@@ -52,7 +51,7 @@ def test_a_plan_that_breaks_a_rule_is_not_begun(monkeypatch: Any) -> None:
     story.people.commit()
     monkeypatch.setattr("reconciler.plan.planner.lint", _nothing_may_start)
     effects = story.world.oracle.effects
-    loop = _loop(story)
+    loop = story.loop
     assert loop.once().trouble.startswith("a bug: AssertionError in _nothing_may_start")
     story.world.advance(5)
     assert story.world.oracle.effects == effects
@@ -64,9 +63,3 @@ def test_a_plan_that_breaks_a_rule_is_not_begun(monkeypatch: Any) -> None:
 def _nothing_may_start(plan: Any) -> None:
     assert not plan.actions, "an action"
     raise AssertionError("any plan breaks this rule")
-
-
-def _loop(story: Story) -> Loop:
-    assert story.world.daemon is not None
-    assert story.world.daemon.loop is not None
-    return story.world.daemon.loop

@@ -13,7 +13,7 @@ from reconciler.model.snapshot import Snapshot, SourceFault, SourceProblem
 from reconciler.source.apart import Apart
 from reconciler.source.git import GitSource
 from reconciler.source.git_setup import GitSettings
-from tests.fakes.source import FakeSource
+from tests.fakes.source import FakeSource, blob_id
 from tests.gitremote import processes_with
 from tests.source.test_git import dripping
 
@@ -60,6 +60,15 @@ def test_a_prompt_answer_wakes_nobody() -> None:
         assert found.revision == revision
     assert not asked.woken.is_set()
     assert asked.slow.looks == 20
+
+
+def test_a_source_that_is_busy_gives_no_contents(asked: Asked) -> None:
+    asked.slow.commit({"a.yaml": b"1"})
+    assert isinstance(asked.apart.latest(None), Snapshot)
+    assert asked.apart.read([blob_id(b"1")]) == {blob_id(b"1"): b"1"}
+    asked.slow.answers.clear()
+    assert isinstance(asked.apart.latest(None), SourceProblem)
+    assert asked.apart.read([blob_id(b"1")]) == {}
 
 
 def test_a_remote_that_hangs_is_told_and_its_answer_taken_when_it_comes(asked: Asked) -> None:
