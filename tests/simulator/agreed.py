@@ -148,7 +148,7 @@ class Agreed:
         return run.submission_id in self.condemned or bool(self._why(key_of(run), run.nodes))
 
     def broken_by_stopping(self, submission_id: str) -> str:
-        """I5, I6, I32, I34: return which promise is broken when an attempt is stopped that nobody meant to end."""
+        """I5, I6, I32, I34, I37: return what is broken when an attempt is stopped that nobody meant to end."""
         began = self.intents.get(submission_id)
         if began is None:
             return "I5"
@@ -158,7 +158,9 @@ class Agreed:
             return "I32"
         if began.uid in self.waiting:
             return "I34"
-        return "I6" if now is not None and now.key == began.key and now != began else "I5"
+        if now is None or now.key != began.key or now == began:
+            return "I5"
+        return "I6" if now.name == began.name else "I37"
 
     def _why(self, key: Key, nodes: tuple[str, ...]) -> str:
         """Return why a job is to be stopped, or nothing."""
@@ -185,7 +187,7 @@ class Agreed:
         return after is not None and self._world.seconds >= since + after
 
     def judge(self, ledger: Ledger) -> None:
-        """I5, I34, I36, I37: judge what the daemon has newly written down that it will begin and stop."""
+        """I5, I34, I36: judge what the daemon has newly written down that it will begin and stop."""
         attempts = [(key, record.live) for key, record in ledger.jobs.items() if record.live is not None]
         for name, attempt in attempts:
             if attempt.submission_id not in self.intents:

@@ -11,7 +11,7 @@ from reconciler.model.machine import Machine
 from reconciler.model.sighting import Unreachable
 from tests.fakes.gate import Mishap
 from tests.simulator.broken import Broken
-from tests.simulator.people import NODES_PER_POOL, TEAMS, Wish
+from tests.simulator.people import NODES_PER_POOL, SPARE, TEAMS, Wish
 
 # How long the world goes on without faults until all must be settled.
 CALM_PASSES = 900
@@ -116,8 +116,9 @@ class Ending:
     def _pools_of(self, hung: Machine | None, ledger: Ledger, desired: Desired) -> Iterator[str]:
         """Yield the pools that have a hung machine, and those of clusters whose head does or waits for an edit."""
         for number, (pool, cluster) in enumerate(self._world.people.pools.items()):
-            head = f"10.0.0.{self._world.people.clusters.index(cluster) + 1}"
-            mine = [head, *(f"10.0.{number + 1}.{n + 1}" for n in range(NODES_PER_POOL))]
+            number_of_cluster = self._world.people.clusters.index(cluster)
+            heads = [f"10.0.0.{number_of_cluster + 1}", *([SPARE] if number_of_cluster == 0 else [])]
+            mine = [*heads, *(f"10.0.{number + 1}.{n + 1}" for n in range(NODES_PER_POOL))]
             record, loaded = ledger.clusters.get(cluster), desired.objects[ObjectId("Cluster", "", cluster)]
             edited = record is not None and record.head is not None and record.head.digest != loaded.digest
             if hung is not None and (hung.host in mine or edited):

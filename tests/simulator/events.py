@@ -46,6 +46,7 @@ PEOPLE: dict[Happening, int] = {
     wishes.undrain: 1,
     wishes.edit_pool: 1,
     wishes.edit_head: 1,
+    wishes.move_head: 1,
     wishes.approve: 2,
 }
 

@@ -4,7 +4,7 @@ import random
 from typing import TYPE_CHECKING
 
 from reconciler.model.machine import Machine
-from tests.simulator.people import EXIT_CODES, HOSTILE, SECONDS, STOP_SECONDS, TEAMS, People, Wish
+from tests.simulator.people import EXIT_CODES, HOSTILE, SECONDS, SPARE, STOP_SECONDS, TEAMS, People, Wish
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -17,6 +17,7 @@ def furnish(world: "World") -> None:
         world.machines.add(Machine(f"10.0.0.{n + 1}", "ray"))
         # A canary in every token: it must come up nowhere.
         world.state.write(f"tokens/{cluster}", f"canary-{cluster}-{'0' * 32}".encode())
+    world.machines.add(Machine(SPARE, "ray"))
     for number, pool in enumerate(people.pools):
         for n in range(len(people.nodes(pool))):
             world.machines.add(Machine(f"10.0.{number + 1}.{n + 1}", "ray"))

@@ -11,6 +11,8 @@ from tests.fakes.source import FakeSource
 TEAMS = ("rl", "nlp")
 CLUSTERS = ("main", "lab")
 NODES_PER_POOL = 3
+# Where the head of the first cluster may move.
+SPARE = "10.0.0.101"
 GRACE = 10
 # Few, so that people come across the brakes.
 BRAKES = {"maxRemovals": 2, "maxRemovalPercent": 10, "maxStops": 2, "maxDrainPercent": 34}
@@ -121,6 +123,8 @@ class People:
         self.drains: dict[str, dict[str, int | None]] = {}
         self.pool_env: dict[str, int] = {}
         self.head_env: dict[str, int] = {}
+        # Clusters whose head is to stand on the spare machine.
+        self.moved: set[str] = set()
         self.approvals: list[str] = []
         # Jobs that a second file describes, too: both files are refused until one is gone.
         self.doubled: set[int] = set()
@@ -237,7 +241,8 @@ class People:
         for team in TEAMS:
             yield f"teams/{team}/team.yaml", _file("Team", {"name": team}, {"members": ["alice"]})
         for number, cluster in enumerate(self.clusters):
-            head = {"name": f"cpu-{number}", "host": f"10.0.0.{number + 1}", "user": "ray"}
+            own = {"name": f"cpu-{number}", "host": f"10.0.0.{number + 1}", "user": "ray"}
+            head = {"name": "spare", "host": SPARE, "user": "ray"} if cluster in self.moved else own
             heads = {"candidates": [head], "env": self.env_of_head(cluster)}
             spec = {"ray": {"version": "2.60.0"}, "head": heads, "maxRunningJobs": 4}
             yield f"clusters/{cluster}.yaml", _file("Cluster", {"name": cluster}, spec)

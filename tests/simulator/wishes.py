@@ -153,5 +153,11 @@ def edit_head(world: World, a: int, b: int) -> None:
     world.people.commit()
 
 
+def move_head(world: World, a: int, b: int) -> None:
+    """Ask for the head of the first cluster on the other of its two machines."""
+    world.people.moved ^= {world.people.clusters[0]}
+    world.people.commit()
+
+
 def approve(world: World, a: int, b: int) -> None:
     world._approve()

@@ -143,7 +143,7 @@ class World:
         report = self._mortal(self._once)
         if report is not None:
             self._write_down(report)
-            self.oracle.passed()
+            self.oracle.passed(report.plan)
         if self.former is not None:
             self._mortal(self._former_stays_out)
         self.oracle.check()
