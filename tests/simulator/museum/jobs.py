@@ -19,6 +19,8 @@ from reconciler.model.plan import Because, Note, Reason, Weight
 from reconciler.model.sighting import Present
 from reconciler.model.views import pool_of
 from reconciler.model.world import AttemptSeen
+from tests.fakes import job_runner
+from tests.fakes.files import FakeFiles
 from tests.fakes.ray import FakeRay
 from tests.simulator.museum.patch import Patch, instead
 
@@ -149,6 +151,51 @@ def a_retry_does_not_look() -> list[Patch]:
 def _until_known(do: Any, *given: Any) -> Any:
     outcome = do(*given)
     return do(*given) if isinstance(outcome, Unknown) else outcome
+
+
+def a_claim_may_be_taken_twice() -> list[Patch]:
+    """A runner begins although another one took its claim; Ray forgets what it was asked, and is asked again."""
+    begin, submit = job_runner.Runners._begin, FakeRay.submit
+
+    def begins(self: job_runner.Runners, *given: Any) -> None:
+        shared, self._shared = self._shared, _Unclaimed(self._shared)  # type: ignore[assignment]  # as far as it is asked
+        try:
+            begin(self, *given)
+        finally:
+            self._shared = shared
+
+    def twice(self: FakeRay, head: Any, submission: Any, timeout: timedelta) -> Any:
+        outcome = submit(self, head, submission, timeout)
+        there = self.world.head_at(head)
+        if there is not None and submission.submission_id in there.jobs:
+            del there.jobs[submission.submission_id]
+            submit(self, head, submission, timeout)
+        return outcome
+
+    return [(job_runner.Runners, "_begin", begins), (FakeRay, "submit", twice)]
+
+
+class _Unclaimed:
+    """A shared directory in which no claim is seen."""
+
+    def __init__(self, files: FakeFiles) -> None:
+        self._files = files
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._files, name)
+
+    def read_elsewhere(self, path: str) -> bytes | None:
+        return None if path.endswith("/claim.json") else self._files.read_elsewhere(path)
+
+
+def any_node_will_do() -> list[Patch]:
+    """Ray may choose the node on which a job begins."""
+    submit = FakeRay.submit
+
+    def anywhere(self: FakeRay, head: Any, submission: Any, timeout: timedelta) -> Any:
+        return submit(self, head, replace(submission, label_selector={}), timeout)
+
+    return [(FakeRay, "submit", anywhere)]
 
 
 def any_pool_will_do() -> list[Patch]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import reconciler.kinds.cluster.case as cluster_case
@@ -12,7 +13,7 @@ from reconciler.kinds.job import doubt, live
 from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import lost
 from reconciler.loop import Loop
-from reconciler.model.plan import Because, Note
+from reconciler.model.plan import Because, Note, Reason
 from reconciler.model.sighting import Absent, Present, Unreachable
 from reconciler.model.world import ClaimState, Tuning
 from reconciler.record.leader import Leadership
@@ -20,6 +21,12 @@ from tests.fakes import job_runner, machine
 from tests.fakes.files import FakeFiles
 from tests.fakes.ray import FakeRay
 from tests.simulator.museum.patch import Patch, instead
+
+# The package holds a function of the same name.
+cluster_plan = import_module("reconciler.kinds.cluster.plan")
+
+# The epoch of a head before which there were others.
+LATER = 3
 
 
 def no_intent() -> list[Patch]:
@@ -148,9 +155,37 @@ def any_session_is_published() -> list[Patch]:
     return [(cluster_case.Case, "publish", publishes)]
 
 
+def an_old_head_is_published_again() -> list[Patch]:
+    """What was to be written for the first head comes late, after that of others."""
+    publish = cluster_case.Case.publish
+
+    def publishes(self: Any, because: Because, seen: Any) -> Any:
+        action: Any = publish(self, because, seen)[0]
+        epoch = action.effect.epoch if action.effect.epoch < LATER else 1
+        return (replace(action, effect=replace(action.effect, epoch=epoch)),)
+
+    return [(cluster_case.Case, "publish", publishes)]
+
+
 def a_ledger_of_yesterday_is_believed() -> list[Patch]:
     """Nobody compares a ledger with what was already done."""
     return [(record_ledger, "compare", lambda *_: None)]
+
+
+def a_lost_ledger_is_an_empty_one() -> list[Patch]:
+    """A state directory without a ledger is taken for that of a new site."""
+    return [(record_ledger.LedgerStore, "_never_began", lambda *_: None)]
+
+
+def two_heads_for_a_while() -> list[Patch]:
+    """An edited head is replaced before it has ended."""
+
+    def forgets(case: cluster_case.Case) -> Any:
+        if case.head is None or case.spec is None or case.head.digest == case.digest or case.attempts:
+            return None
+        return case.note(Because(Reason.CHANGED, "edited"), case.without_head())
+
+    return [(cluster_plan, "RULES", instead(cluster_plan.RULES, "_edited", forgets))]
 
 
 def nobody_has_patience() -> list[Patch]:

@@ -185,6 +185,29 @@ def status_is_as_of_its_writing() -> list[Patch]:
     return [(record_recorder, "_looked_at", lambda _: None)]
 
 
+def status_names_the_first_spec() -> list[Patch]:
+    """What is told of an object names the spec that it had when it was told first."""
+
+    def as_first(status: Any, before: Any, *given: Any) -> Any:
+        after = document(status, before, *given)
+        if after is before or "observed" not in before:
+            return after
+        return {**after, "observed": {**after["observed"], "specDigest": before["observed"]["specDigest"]}}
+
+    return [(record_status, "document", as_first)]
+
+
+def a_rule_stumbles() -> list[Patch]:
+    """A rule about jobs expects that everything is there that may be there."""
+
+    def stumbles(case: Any) -> Any:
+        if case.job is not None and case.job.spec.depends_on:
+            return {}[case.job.spec.depends_on[0]]
+        return None
+
+    return [(job_plan, "RULES", (stumbles, *job_plan.RULES))]
+
+
 def status_is_always_new() -> list[Patch]:
     """Each pass writes all documents anew."""
     count = iter(range(1_000_000_000))
