@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.simulator import __main__ as program
+from tests.simulator import lives
 from tests.simulator.oracle import Broken
 from tests.simulator.run import try_seed
 from tests.simulator.world import World
@@ -36,6 +37,15 @@ def test_a_find_is_told_with_its_seed_its_promise_and_the_shortest_story(
     story = told.partition("the shortest story:\n")[2]
     assert [event.split("'")[1] for event in story.splitlines() if "Event(" in event] == ["edit_job"] * 2
     assert re.search(r"^8 worlds played in \d+ s, [1-8] of them broke a promise", told, re.MULTILINE)
+
+
+def test_nobody_dies_of_putting_a_ledger_back() -> None:
+    world = World(1)
+    world.live(20)
+    lives.lost_ledger(world, 0, 0)
+    world.state.die_at = world.state.steps + 1
+    lives.newest_ledger(world, 0, 0)
+    assert world.newest is None
 
 
 def test_a_story_that_does_not_end_is_a_find(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ class Agreed:
         return run.submission_id in self.condemned or bool(self._why(key_of(run), run.nodes))
 
     def broken_by_stopping(self, submission_id: str) -> str:
-        """I5, I6, I32, I34, I37: return what is broken when an attempt is stopped that nobody meant to end."""
+        """I5, I6, I13, I32, I34, I37: return what is broken when an attempt is stopped that nobody meant to end."""
         began = self.intents.get(submission_id)
         if began is None:
             return "I5"
@@ -158,6 +158,9 @@ class Agreed:
             return "I32"
         if began.uid in self.waiting:
             return "I34"
+        run = self._world.machines.runners.of(submission_id)
+        if run is not None and self._drained.keys() & {*run.nodes}:
+            return "I13"
         if now is None or now.key != began.key or now == began:
             return "I5"
         return "I6" if now.name == began.name else "I37"

@@ -219,6 +219,8 @@ class World:
         """Put the newest state directory back, after it was lost or replaced by a backup."""
         if self.newest is None:
             return
+        # It is not the daemon who looks: nobody dies of it.
+        self.state.die_at = self.shared.die_at = None
         found = LedgerStore(self.state, self.shared, self.clock, site=SITE).look()
         if isinstance(found, LedgerFault) and found.fault is Fault.UNREADABLE:
             return
