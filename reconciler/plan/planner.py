@@ -58,6 +58,8 @@ def _decided(world: World, planners: Mapping[str, PlanKind]) -> _Decided:
         # Records get their new names first; the next pass decides about them under these.
         return _Decided(renamed)
     doubtful = perhaps_moved(world)
+    # Who left under the new name as well has perhaps left altogether.
+    moving = frozenset(old for new, old in doubtful.items() if new not in world.desired.lingering)
     world = _without(world, doubtful)
     decisions = [decision for kind in sorted(planners) for decision in planners[kind](world)]
     decisions.extend(_doubt(doubtful))
@@ -65,7 +67,7 @@ def _decided(world: World, planners: Mapping[str, PlanKind]) -> _Decided:
     # Nearly all decisions are to wait; nothing holds those back.
     holds = [d for d in decisions if isinstance(d, Hold)]
     doing = (d for d in decisions if not isinstance(d, Hold))
-    braked, held = brake(world, list(paced(world, _unfrozen(world, doing))), frozenset(doubtful.values()))
+    braked, held = brake(world, list(paced(world, _unfrozen(world, doing))), moving)
     holds.extend(d for d in braked if isinstance(d, Hold))
     actions = tuple(d for d in braked if isinstance(d, Action))
     return _Decided(tuple(d for d in braked if isinstance(d, Note)), actions, tuple(holds), held)
