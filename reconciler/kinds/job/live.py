@@ -211,10 +211,10 @@ def _stop_cause(case: Case) -> StopCause | None:
 def _limit_passed(case: Case) -> StopCause | None:
     attempt, now = case.attempt, case.now
     start, limit, total = case.limit("start"), case.limit("attempt"), case.limit("total")
-    if attempt.running is None:
+    if not _has_begun(case):
         waits = now.since(attempt.submitted) if attempt.submitted is not None else timedelta()
         return StopCause.START_LIMIT if start is not None and waits > start else None
-    if limit is not None and now.since(attempt.running) > limit + RUNNER_DELAY:
+    if limit is not None and attempt.running is not None and now.since(attempt.running) > limit + RUNNER_DELAY:
         return StopCause.ATTEMPT_LIMIT
     if total is not None and time_run(case.record, now) > total:
         return StopCause.TOTAL_LIMIT
@@ -223,7 +223,7 @@ def _limit_passed(case: Case) -> StopCause | None:
 
 def _drain_deadline(case: Case) -> StopCause | None:
     """Tell whether a node leaves: by its drain deadline, or lost by Ray before the job began there."""
-    if case.attempt.running is None and _nodes_gone(case):
+    if not _has_begun(case) and _nodes_gone(case):
         return StopCause.DRAINED
     for node in case.attempt.nodes:
         key = node_key(case.attempt.cluster, node)
@@ -231,6 +231,14 @@ def _drain_deadline(case: Case) -> StopCause | None:
         if drained is not None and after is not None and case.now.since(drained.since) >= after:
             return StopCause.DRAINED
     return None
+
+
+def _has_begun(case: Case) -> bool:
+    """Say whether the runner has begun, by what was written down or by what is seen now."""
+    if case.attempt.running is not None or (case.ray is not None and case.ray.status is RayJobStatus.RUNNING):
+        return True
+    seen = directory(case)
+    return seen.claimed and not seen.burnt
 
 
 def _nodes_gone(case: Case) -> bool:
