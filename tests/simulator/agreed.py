@@ -42,6 +42,8 @@ class Agreed:
         self.force: dict[int, Wish] = {}
         self.waiting: dict[int, Wish] = {}
         self.gone: set[int] = set()
+        # By team and name: what was in force under it last.
+        self._last: dict[tuple[str, str], Wish] = {}
         # Teams in which a broken file may describe anything.
         self.unsettled: frozenset[str] = frozenset()
         # When a job last became another one: edited, or back after it was let go.
@@ -103,7 +105,7 @@ class Agreed:
             self.changed[uid] = self._world.seconds
         self.gone.discard(uid)
         self.waiting.pop(uid, None)
-        self.force[uid] = wish
+        self.force[uid] = self._last[wish.team, wish.name] = wish
 
     # Brakes.
 
@@ -203,6 +205,9 @@ class Agreed:
         _, team, job = name.split("/")
         uid = self._world.people.named[team, job]
         wish = self.force.get(uid)
+        if wish is not None and wish.name != job and team in self.unsettled:
+            # Renamed and edited while a broken file may be the old one: to anybody these are two jobs by now.
+            wish = self._last[team, job]
         if wish is None and (left := self.waiting.get(uid)) is not None and left.team in self.unsettled:
             wish = left
         if wish is None:
