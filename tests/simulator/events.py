@@ -86,7 +86,7 @@ FAULTS: tuple[dict[Happening, int], ...] = (
 ALL: dict[str, Happening] = {happening.__name__: happening for group in (PEOPLE, *FAULTS) for happening in group}
 
 
-def story(seed: int, length: int = 27) -> list[Event]:
+def story(seed: int, length: int = 25) -> list[Event]:
     """Return what happens in the world of a seed."""
     chance = random.Random(f"story {seed}")
     groups = chance.sample(FAULTS, chance.randint(0, 4))
