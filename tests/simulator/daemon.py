@@ -109,6 +109,11 @@ class Daemon:
         """What the last pass decided."""
         return self.loop._memory.plan if self.loop is not None else None
 
+    @property
+    def tells(self) -> bool:
+        """Whether something is on its way to the status directory."""
+        return self.pens is not None and self.pens.busy
+
     def work(self) -> None:
         """Do what was begun beside the loop, as far as it is due."""
         self.hands.work()

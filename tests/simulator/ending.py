@@ -19,6 +19,9 @@ CALM_PASSES = 900
 HANGS = 0.15
 STAYS_BROKEN = 0.3
 
+# For how many seconds what was told may still be on its way to a slow status directory.
+LATE_NEWS = 60
+
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
@@ -145,6 +148,10 @@ class Ending:
         """I28: once all is as people want it nothing is done, asked or written, not even after a restart."""
         world = self._world
         world.live(60, rest=30)
+        for _ in range(LATE_NEWS):
+            if world.daemon is None or not world.daemon.tells:
+                break
+            world.live(1)
         effects, sequence, written = world.oracle.effects, self._sequence, world.status._tick
         world.live(120, rest=30)
         if self._sequence != sequence:
