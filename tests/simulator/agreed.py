@@ -4,7 +4,7 @@ It follows the revisions that the source hands out, and judges them by its own r
 file keeps what was last good, a mass needs an approval that names exactly that, and none is stopped by mistake.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from reconciler.model.job import StopCause
@@ -53,8 +53,8 @@ class Agreed:
         self.condemned: set[str] = set()
         # By node: since when it is under drain, and how long jobs may stay.
         self._drained: dict[str, tuple[float, int | None]] = {}
-        # By digest: what a brake held, by uid.
-        self._offered: dict[str, frozenset[int]] = {}
+        # By digest: what a brake held, by uid, and under which name.
+        self._offered: dict[str, Mapping[int, str]] = {}
         self._approvals: tuple[str, ...] = ()
 
     # What is in force.
@@ -114,8 +114,8 @@ class Agreed:
         for each in held:
             if each.digest not in self._offered:
                 names = [tuple(what.split("/")[1:]) for what in each.what if what.lower().startswith("job/")]
-                uids = {self._world.people.named[team, name] for team, name in names}
-                self._offered[each.digest] = frozenset(uids)
+                uids = {self._world.people.named[team, name]: name for team, name in names}
+                self._offered[each.digest] = uids
 
     def _weigh(self) -> None:
         """Let what left go, if it is little enough or approved; what a broken file may be goes later."""
@@ -137,7 +137,11 @@ class Agreed:
         return {self._world.people.named[team, name] for _, team, name in keys}
 
     def _is_approved(self, uids: set[int]) -> bool:
-        return any(self._offered.get(digest) == frozenset(uids) for digest in self._approvals)
+        return any(self._left_of(self._offered.get(digest, {})) == uids for digest in self._approvals)
+
+    def _left_of(self, named: Mapping[int, str]) -> set[int]:
+        """Return what has left of what an approval names; an old name only has left when its job has a new one."""
+        return {uid for uid, name in named.items() if uid not in self.force or self.force[uid].name == name}
 
     @property
     def _ledger(self) -> Ledger | None:
@@ -247,4 +251,4 @@ class Agreed:
                     yield uid
 
     def _is_covered(self, uids: set[int]) -> bool:
-        return any(uids <= self._offered.get(digest, frozenset()) for digest in self._approvals)
+        return any(uids <= self._offered.get(digest, {}).keys() for digest in self._approvals)
