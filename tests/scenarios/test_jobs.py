@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,16 @@ def _jobs(story: Story) -> Collection[JobRecord]:
     assert daemon is not None
     assert daemon.ledger is not None
     return daemon.ledger.jobs.values()
+
+
+def test_what_became_of_a_job_is_found_out_although_the_clock_went_back_with_a_reboot(story: Story) -> None:
+    story.job("long", seconds=300)
+    story.people.commit()
+    story.live(15)
+    (run,) = story.world.machines.runners.runs
+    story.world.clock.set_wall(timedelta(hours=-24))
+    story.world.power_fails = True
+    story.world.died("its machine starts again")
+    story.world.machines.runners.kill(run)
+    story.live(300)
+    assert story.state("job/rl/long") == "Lost"

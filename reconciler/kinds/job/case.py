@@ -62,7 +62,8 @@ class Case:
         since = self.attempt.submitted or self.attempt.intended
         match self.world.observed.heads.get(self.cluster.name):
             case Present(as_of=moment):
-                return moment.is_before(since)
+                # What was written down before this machine started again is older, whatever its clock said then.
+                return moment.boot == since.boot and moment.is_before(since)
             case _:
                 return True
 
