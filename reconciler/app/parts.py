@@ -77,7 +77,7 @@ def ground(settings: Settings) -> Ground:
 
 def _no_state(settings: Settings, error: OSError) -> Refused | FilesError:
     """Say why the state directory cannot be used: until its disk is well again, or until a person has acted."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}:
         return explanation(str(settings.paths.state), error)
     return Refused(f"{settings.paths.state} cannot be used as the state directory: {error.strerror}")
 
@@ -114,7 +114,8 @@ def daemon_pid(settings: Settings) -> int | None:
     except OSError as error:
         raise _no_state(settings, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared: two who ask at once do not take each other for the daemon.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return int(os.pread(descriptor, PID_LENGTH, 0) or b"0") or None
     finally:

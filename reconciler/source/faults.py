@@ -23,7 +23,9 @@ _TEXTS: tuple[tuple[re.Pattern[str], SourceFault], ...] = tuple(
         (r"not a git repository: '", SourceFault.CORRUPT),  # our own mirror; a remote "does not appear to be" one
         (r"index-pack (failed|died)|unpack-objects|fsck error|invalid index-pack", SourceFault.CORRUPT),
         (r"missing (blob|tree|commit|necessary objects)|bad object|bad tree|bad commit", SourceFault.CORRUPT),
-        (r"packfile|index file .*\.idx", SourceFault.CORRUPT),  # one that was cut short "does not match index"
+        # A pack that was cut short; other words about packs are of a machine without memory or open files for them.
+        (r"^(?!remote: ).*packfile .* (does not match index|size changed|claims to have)", SourceFault.CORRUPT),
+        (r"too short to be a packfile|index file .*\.idx", SourceFault.CORRUPT),
         (r"unable to read (tree|[0-9a-f]{40})|not a tree object|inflate|corrupt", SourceFault.CORRUPT),
         (r"did not (receive expected object|send all necessary)|could not parse|bad pack", SourceFault.CORRUPT),
         (r"\.lock': file exists", SourceFault.CORRUPT),
