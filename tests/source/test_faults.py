@@ -12,7 +12,7 @@ SAID = {
     "fatal: packfile ./objects/pack/pack-1.pack does not match index": SourceFault.CORRUPT,
     "error: file ./objects/pack/pack-1.pack is far too short to be a packfile": SourceFault.CORRUPT,
     "error: index file ./objects/pack/pack-1.idx is too small": SourceFault.CORRUPT,
-    "fatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack output": SourceFault.STORAGE,
+    "fatal: write error: No space left on device\nfatal: invalid index-pack output": SourceFault.STORAGE,
     "fatal: packfile ./objects/pack/pack-1.pack cannot be mapped: Cannot allocate memory": SourceFault.UNREACHABLE,
     "error: packfile ./objects/pack/pack-1.pack: Too many open files": SourceFault.UNREACHABLE,
     "remote: fatal: packfile x.pack does not match index\nfatal: the remote end hung up": SourceFault.UNREACHABLE,
