@@ -33,7 +33,7 @@ def lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"Held: {held['message']}"
         yield from (f"  {what}" for what in held["what"])
-        yield f"  to let it pass, commit an approval: rayops approve {held['digest']}"
+        yield f"  to let it pass, commit an approval: rayops approve {held['digest']} --reason TEXT"
     yield ""
     yield summary(plan)
 
@@ -70,7 +70,8 @@ def _comment(plan: Mapping[str, Any], most: int) -> Iterator[str]:
     mistakes = [*plan["errors"], *(f"{who}: {text}" for who, texts in plan["problems"].items() for text in texts)]
     yield from _some(mistakes, lambda mistake: f"- :x: {_code(mistake)}", most)
     for held in plan["held"]:
-        yield f"- :raised_hand: held: {_code(held['message'])}; to let it pass: `rayops approve {held['digest']}`"
+        step = f"rayops approve {held['digest']} --reason TEXT"
+        yield f"- :raised_hand: held: {_code(held['message'])}; to let it pass: `{step}`"
         yield from _some(held["what"], lambda what: f"  - {_code(what)}", most)
     if plan["changes"]:
         yield from ("", "```diff", *_some(plan["changes"], _change, most), "```")
