@@ -41,7 +41,10 @@ def run(call: Call) -> Exit:
     tree = call.status()
     call.warn_if_stale(tree)
     who = _who(tree, wanted(options.object)) if options.object else None
-    events = recent(tree.files, call.around.clock, who, options.limit, begin(call, options.since))
+    events = recent(tree.files, call.around.clock, who, options.limit + 1, begin(call, options.since))
+    if len(events) > options.limit:
+        events = events[1:]
+        call.screen.note(f"the newest {options.limit}; there are older ones (-n N shows more)")
     if not events and options.output == "table":
         call.screen.note("no events found")
     elif options.output == "json":

@@ -107,11 +107,12 @@ class StatusTree:
         """Return what keeps the daemon from following its source, or from acting at all."""
         summary = self.other("summary.json")
         read_only, source = table_of(summary.get("readOnly")), table_of(summary.get("source"))
-        errors = rows_of(summary.get("errors"))
+        broken = len({error.get("path") for error in rows_of(summary.get("errors"))})
+        more = " or more" if summary.get("errorsOmitted") else ""
         return [
             *([f"the daemon touches nothing{_since(read_only)}: {read_only.get('reason')}"] if read_only else []),
             *([f"the source cannot be followed{_since(source)}: {source.get('message')}"] if source else []),
-            *([f"broken files in the source: {len(errors)} (see `rayops describe site`)"] if errors else []),
+            *([f"broken files in the source: {broken}{more} (see `rayops describe site`)"] if broken else []),
         ]
 
     def other(self, path: str) -> Mapping[str, Any]:

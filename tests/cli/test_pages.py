@@ -149,7 +149,8 @@ def test_troubles_of_the_whole_site_are_told_first_and_described_on_its_page(sit
     held = {"brake": "removals", "digest": "ab" * 32, "message": "11 removals", "what": [], "targets": []}
     source = {"message": "force push", "since": "2026-03-01T11:30:00Z"}
     summary = {"readOnly": {"reason": "the ledger is torn"}, "source": source}
-    site.write("summary.json", summary | {"errors": [error], "held": [held]})
+    another = error | {"line": 4, "field": "spec.user"}
+    site.write("summary.json", summary | {"errors": [error, another], "held": [held]})
     said = site.call("describe", "site/site")
     assert said.err.splitlines() == [
         "warning: the daemon touches nothing: the ledger is torn",
@@ -159,6 +160,14 @@ def test_troubles_of_the_whole_site_are_told_first_and_described_on_its_page(sit
     assert "  teams/rl/x.yaml:3:5  spec.pool  no such (h20?)" in said.lines
     assert f"  removals  {'ab' * 32}  11 removals" in said.lines
     assert "Broken files" not in site.call("describe", "rl/old").out
+
+
+def test_broken_files_are_counted_and_not_their_mistakes(site: Site) -> None:
+    errors = [{"path": path, "message": "no such"} for path in ("a.yaml", "a.yaml", "b.yaml")]
+    site.write("summary.json", {"errors": errors})
+    assert "broken files in the source: 2 (see" in site.call("get", "jobs").err
+    site.write("summary.json", {"errors": errors, "errorsOmitted": 5})
+    assert "broken files in the source: 2 or more (see" in site.call("get", "jobs").err
 
 
 @pytest.mark.parametrize("who", WHY)
@@ -231,6 +240,11 @@ def test_history_is_cut_by_time_number_and_object(site: Site, words: str, count:
     said = site.call("history", *words.split(), "-o", "jsonl")
     assert (len(said.lines), said.code) == (count, Exit.DONE)
     assert len(json.loads(site.call("history", *words.split(), "-o", "json").out)) == count
+
+
+def test_history_says_when_it_leaves_out_older_events(site: Site) -> None:
+    assert site.call("history", "-n", "4").err == "the newest 4; there are older ones (-n N shows more)\n"
+    assert site.call("history", "-n", "5").err == ""
 
 
 def test_history_passes_over_lines_that_are_torn(site: Site) -> None:
