@@ -74,6 +74,10 @@ def _object(parser: ArgumentParser) -> None:
     parser.add_argument("object", metavar="OBJECT", help="such as job/team/name, pool/name or cluster/name")
 
 
+def _job_object(parser: ArgumentParser) -> None:
+    parser.add_argument("object", metavar="JOB", help="job/team/name, team/name or name")
+
+
 def _named(call: Call, tree: WorkTree) -> Loaded:
     return tree.find(wanted(call.options.object))
 
@@ -197,8 +201,8 @@ def _approve(call: Call, tree: WorkTree) -> Edit:
 
 SUSPEND = Change("  rayops suspend pool/h20\n", _object, _suspend)
 RESUME = Change("  rayops resume pool/h20\n", _object, _resume)
-STOP = Change("  rayops stop job/rl/ppo\n", _object, _stop)
-RERUN = Change("  rayops rerun job/rl/ppo --dry-run\n", _object, _rerun)
+STOP = Change("  rayops stop job/rl/ppo\n", _job_object, _stop)
+RERUN = Change("  rayops rerun job/rl/ppo --dry-run\n", _job_object, _rerun)
 DRAIN = Change("  rayops drain h20-02 --after 2h --reason 'ECC errors'\n", _drain_arguments, _drain)
 UNDRAIN = Change("  rayops undrain h20-02\n", _node, _undrain)
 APPROVE = Change("  rayops approve DIGEST --reason 'the old pool goes'\n", _approve_arguments, _approve)

@@ -23,7 +23,9 @@ class Validate:
 
     def arguments(self, parser: ArgumentParser) -> None:
         """Add the options."""
-        parser.add_argument("tree", nargs="?", type=Path, default=Path(), metavar="DIR", help="(this folder)")
+        parser.add_argument(
+            "tree", nargs="?", type=Path, default=Path(), metavar="DIR", help="the work tree (this folder)"
+        )
         parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
 
     def run(self, call: Call) -> Exit:

@@ -16,7 +16,7 @@ from reconciler.remote.files import FilesError
 _DESCRIPTION = "RayOps: a declarative GitOps reconciler for native Ray clusters."
 _EXIT_CODES = """exit codes:
   0 done   1 the answer is no   2 wrong usage or document   3 not found   4 timed out
-  5 status unreachable or stale   6 refused   130 interrupted
+  5 status unreachable or stale   6 refused   70 a bug in rayops   130 interrupted
 """
 _WITH_VALUE = ("--config", "--status")
 
