@@ -251,6 +251,14 @@ def test_every_kind_has_its_section() -> None:
     assert set(headings) == set(KINDS)
 
 
+def test_every_variable_that_a_program_finds_is_explained() -> None:
+    code = "".join((ROOT / "reconciler/kinds/job" / name).read_text() for name in ("submit.py", "execute.py"))
+    set_for_jobs = set(re.findall(r'"(RAYOPS_[A-Z_]+)":', code))
+    told = set(re.findall(r"`(RAYOPS_[A-Z_]+)`", (ROOT / "docs/kinds.md").read_text()))
+    assert set_for_jobs == told
+    assert "RAYOPS_NODES" in told
+
+
 def test_every_page_can_be_found_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for page in ROOT.glob("docs/*.md"):

@@ -22,6 +22,31 @@ and changing them restarts nothing.
 This page is generated from `reconciler/model/`: `python -m reconciler.desired.reference`.
 """
 
+# Job is the last kind, so this stands in its section.
+PROGRAM = """
+### What a job's program finds
+
+It is started once, on the first of its nodes, with the variables that Ray sets there: `ray.init()` without an
+address joins the job's cluster. Only a label keeps its work on its own nodes:
+`label_selector={"rayops-node": node}`. Beside `workload.env` there are
+
+| variable | what |
+|---|---|
+| `RAYOPS_NODES`, `RAYOPS_NODE_COUNT` | the names of its nodes, with commas between them; how many |
+| `RAYOPS_GPUS_PER_NODE` | `resources.gpusPerNode` |
+| `RAYOPS_CHECKPOINT_DIR` | a folder that later attempts find again, also after an edit; see below |
+| `RAYOPS_JOB_DIR` | the directory of this attempt, `jobs/<submission id>` in the shared directory |
+| `RAYOPS_SHARED_ROOT` | the shared directory |
+| `RAYOPS_TEAM`, `RAYOPS_JOB`, `RAYOPS_USER` | whose it is |
+| `RAYOPS_ATTEMPT`, `RAYOPS_SUBMISSION_ID` | the number of the attempt, from 1; its id |
+| `OMP_NUM_THREADS` | the node's CPUs for each of the GPUs, unless `workload.env` says another number |
+
+Checkpoints go to `users/<user>/checkpoints/<team>/<job>` in the shared directory, which is made before the start.
+What it prints is in `rayops logs`. Exit code 0 is success, another one a failure of class `user`; what a signal
+ended is `transient`, what a drain stopped `preempted`, and `lost` is what nobody saw end. Asked to stop, it gets
+TERM, and KILL after `grace`.
+"""
+
 _NAMES = {
     quantity.DURATION_PATTERN: "duration",
     quantity.MEMORY_PATTERN: "memory",
@@ -35,7 +60,7 @@ _WORDS = {"integer": "whole number", "string": "text", "boolean": "true or false
 
 def page() -> str:
     """Return the whole page."""
-    return INTRODUCTION + "".join(_section(name, kind) for name, kind in KINDS.items())
+    return INTRODUCTION + "".join(_section(name, kind) for name, kind in KINDS.items()) + PROGRAM
 
 
 def _section(name: str, kind: type[Strict]) -> str:
