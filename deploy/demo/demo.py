@@ -1,7 +1,7 @@
 """The main job on real parts: a commit becomes a running Ray job, and its result comes back as a file.
 
 Everything is on this machine, in `.demo/`, on loopback, without root: one head and two nodes with four pretend GPUs
-each. It ends what it started and removes what it made; `--keep` leaves the files for a look.
+each. It ends what it started and removes what it made, Ray's logs too; `--keep` leaves the files for a look.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from reconciler.node.raystart import temporary_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / ".demo"
@@ -209,7 +211,7 @@ def play(values: dict[str, str]) -> None:
     say("the cluster goes the same way")
     commit("Remove pool and cluster", {"nodepools/gpu.yaml": None, "clusters/main.yaml": None})
     rayops("wait", "cluster/main", "--for=deleted", "--timeout", "90s")
-    rayops("history", "--since", "10m")
+    rayops("history", "--since", "10m", "-n", "200")
 
 
 def main() -> int:
@@ -219,6 +221,7 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     values = prepare()
+    say("a site, its team and machines are described")
     commit("Describe the site", {name: fill(text, **values) for name, text in FILES.items()})
     log = (DEMO / "daemon.log").open("wb")
     daemon = subprocess.Popen([*RAYOPS, "run"], cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
@@ -236,9 +239,16 @@ def main() -> int:
         print(f"files are left in {DEMO}", file=sys.stderr)
         return 1
     if not options.keep:
-        shutil.rmtree(DEMO)
+        clean_up()
     say(f"done in {time.monotonic() - began:.0f} s")
     return 0
+
+
+def clean_up() -> None:
+    """Remove all files, and what Ray has left of each slot."""
+    for slot in (DEMO / "node").glob("*/*/*-*"):
+        shutil.rmtree(temporary_folder(slot, os.getuid()), ignore_errors=True)
+    shutil.rmtree(DEMO)
 
 
 def stop(daemon: "subprocess.Popen[bytes]") -> None:
