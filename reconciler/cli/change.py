@@ -190,7 +190,9 @@ def _approve(call: Call, tree: WorkTree) -> Edit:
 
     digest = call.options.digest
     if not _DIGEST.fullmatch(digest):
-        raise Ended(Exit.USAGE, "the digest has 64 hexadecimal digits; `rayops plan` and `rayops get site` show it")
+        raise Ended(
+            Exit.USAGE, "the digest has 64 hexadecimal digits; `rayops plan` and `rayops describe site` show it"
+        )
     loaded = tree.find(Wanted(SITE, "", "site"))
     if any(each.plan == digest for each in loaded.document.spec.approvals):
         return Edit(loaded, tree.files[loaded.path], "")

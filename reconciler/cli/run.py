@@ -127,7 +127,7 @@ class Accept:
 
         revision = call.options.revision
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision):
-            raise Ended(Exit.USAGE, "give the whole commit id; `rayops get site -o json` and the status name it")
+            raise Ended(Exit.USAGE, "give the whole commit id; `rayops get site` names it in a warning")
         settings = settings_of(call)
         with refusals():
             accept(settings, revision)
