@@ -30,6 +30,22 @@ def test_a_commit_becomes_a_running_job_and_its_end_a_status_file(story: Story) 
     assert status == (HERE / "succeeded.json").read_text().rstrip()
 
 
+def test_a_site_says_why_it_holds_and_is_as_desired_again_once_that_is_approved(story: Story) -> None:
+    jobs = [story.job(f"many-{number}", seconds=5) for number in range(6)]
+    story.people.commit()
+    story.live(300)
+    story.people.remove([job.uid for job in jobs])
+    story.people.commit()
+    story.live(10)
+    site = story.status("site/site")
+    assert (site["state"], site["reason"]) == ("Held", "HeldByBrake")
+    assert site["message"] == site["detail"]["held"][0]["message"]
+    story.people.approve([site["detail"]["held"][0]["digest"]])
+    story.live(60)
+    site = story.status("site/site")
+    assert (site["state"], site["reason"]) == ("Ready", "AsDesired")
+
+
 def test_a_job_whose_head_dies_runs_once_more_and_only_after_the_first_run_is_gone(story: Story) -> None:
     story.job("long", seconds=600, retry=1)
     story.people.commit()

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from reconciler.model.plan import Plan
-from reconciler.model.projection import Face, describe
+from reconciler.model.plan import Because, Plan, Reason
+from reconciler.model.projection import AS_DESIRED, Face, describe
 from reconciler.model.site import Site
 from reconciler.model.status import Health, ObjectStatus
 from reconciler.model.views import documents
@@ -14,6 +14,7 @@ def status(world: World, plan: Plan) -> Iterator[ObjectStatus]:
     """Describe the site: what its brakes hold."""
     for identity, document, _ in documents(world, "Site"):
         assert isinstance(document, Site)
+        because = Because(Reason.HELD_BY_BRAKE, plan.held[0].message) if plan.held else AS_DESIRED
         held = [{"brake": each.brake, "digest": each.digest, "message": each.message} for each in plan.held]
-        health = Health.WAITING if held else Health.READY
-        yield describe(world, identity, None, Face("Held" if held else "Ready", health, {"held": held}))
+        state, health = ("Held", Health.WAITING) if held else ("Ready", Health.READY)
+        yield describe(world, identity, None, Face(state, health, {"held": held}, (), because))
