@@ -95,7 +95,9 @@ class Agreed:
         for uid, wish in said.jobs.items():
             last = self.force.get(uid)
             fresh = last is None or last.path != wish.path or uid in said.doubled
-            if fresh and not self._is_readable(wish):
+            # Two files of which none was ever in force: either may be another object's by rights.
+            in_two_minds = uid in said.doubled and last is None and uid not in self.waiting
+            if fresh and (in_two_minds or not self._is_readable(wish)):
                 yield wish.team
 
     def _adopt(self, wish: Wish) -> None:
