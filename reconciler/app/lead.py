@@ -126,11 +126,11 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
         stack.callback(source.close)
         leadership = Leadership(here.shared, clock, f"{os.uname().nodename}:{os.getpid()}")
         term = leadership.take(ledger.meta.term)
+        recorder.only_while(leadership.holds)
         passing("lead")
         ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
         store.anchor()
         through = replace(through, site=replace(through.site, term=term))
-        effects = {effect: do for kind in ALL for effect, do in kind.effects.items()}
         stages = Stages(
             clock=clock,
             source=source,
@@ -138,7 +138,13 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
             store=store,
             collector=Collector(through, clock, pool, PATIENCE, wakeups.wake, machines),
             runner=Runner(
-                through, effects, pool, wakeups.wake, machines=machines, passing=passing, lost_to=leadership.lost_to
+                through,
+                {effect: do for kind in ALL for effect, do in kind.effects.items()},
+                pool,
+                wakeups.wake,
+                machines=machines,
+                passing=passing,
+                lost_to=leadership.lost_to,
             ),
             recorder=recorder,
             kinds=ALL,

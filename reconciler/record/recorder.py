@@ -1,7 +1,7 @@
 """From a pass to what people read: status documents, the plan in force, and events."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from reconciler.clock import Clock
@@ -70,6 +70,10 @@ class Recorder:
     def beat(self, number: int, pid: int, revision: str) -> None:
         """Say that the daemon lives."""
         self._scribe.beat(number, pid, revision)
+
+    def only_while(self, leads: Callable[[], bool]) -> None:
+        """Let nothing be written any more once `leads` says no."""
+        self._scribe.only_while(leads)
 
     def flush(self, seconds: float) -> bool:
         """Wait until readers can see all that was told so far; say whether they can."""

@@ -50,6 +50,11 @@ class Scribe:
         self._strangers = False
         self._broken: BaseException | None = None
         self._troubles: dict[str, str] = {}
+        self._leads: Callable[[], bool] = lambda: True
+
+    def only_while(self, leads: Callable[[], bool]) -> None:
+        """Write nothing any more once `leads` says no: in a pause another daemon may have taken over."""
+        self._leads = leads
 
     def tell(self, documents: Iterable[ObjectStatus], gone: Iterable[str], view: Overview, *, whole: bool) -> None:
         """Bring the status directory up to date; with `whole`, no other documents stay."""
@@ -126,16 +131,16 @@ class Scribe:
             return due or None
 
     def _write(self, due: _Due) -> None:
-        if due.view is not None:
+        if due.view is not None and self._leads():
             changed = [each for each in due.documents.values() if each is not None]
             gone = [path for path, each in due.documents.items() if each is None]
             looks = self._status.looks
             self._complain("status", self._status.write(changed, gone, due.view, whole=due.whole))
             with self._lock:
                 self._strangers = self._strangers or 0 < looks < self._status.looks
-        if due.events:
+        if due.events and self._leads():
             self._complain("history", self._history.append(due.events))
-        if due.beat is not None:
+        if due.beat is not None and self._leads():
             self._complain("heartbeat", self._status.beat(*due.beat))
 
     def _complain(self, what: str, problem: str | None) -> None:

@@ -121,6 +121,20 @@ def test_events_beyond_what_memory_holds_are_dropped_the_oldest_first(
     assert "events dropped" in caplog.text
 
 
+def test_who_was_overtaken_writes_nothing_of_what_it_had_still_to_tell(place: Place) -> None:
+    leads = True
+    place.scribe.only_while(lambda: leads)
+    place.scribe.tell([job("a")], [], VIEW, whole=True)
+    assert place.scribe.flush(SECONDS)
+    before = dict(place.files.everything())
+    leads = False
+    place.scribe.tell([job("a", "other")], [], VIEW, whole=True)
+    place.scribe.events([event("late")])
+    place.scribe.beat(7, 7, "c7")
+    assert place.scribe.flush(SECONDS)
+    assert dict(place.files.everything()) == before
+
+
 class BrokenFiles(FakeFiles):
     """Files with a bug of ours in them."""
 
