@@ -122,7 +122,7 @@ class Agreed:
     def _weigh(self) -> None:
         """Let what left go, if it is little enough or approved; what a broken file may be goes later."""
         known = self._known()
-        weight = {uid for uid in self.waiting if uid in known}
+        weight = {uid for uid in {*self.waiting, *self._out_of_place()} if uid in known}
         ledger = self._ledger
         share = len(ledger.known) * BRAKES["maxRemovalPercent"] // 100 if ledger is not None else 0
         if len(weight) > max(BRAKES["maxRemovals"], share) and not self._is_approved(weight):
@@ -130,6 +130,11 @@ class Agreed:
         for uid in [uid for uid, wish in self.waiting.items() if wish.team not in self.unsettled]:
             del self.waiting[uid]
             self.gone.add(uid)
+
+    def _out_of_place(self) -> Iterator[int]:
+        """Yield what is in force under its old name, while what its new file says cannot be read."""
+        now = self._world.people.said[self.revision].jobs
+        yield from (uid for uid, wish in self.force.items() if uid in now and now[uid].path != wish.path)
 
     def _known(self) -> set[int]:
         """Return the jobs that the daemon remembers: it cannot weigh what it never knew."""
