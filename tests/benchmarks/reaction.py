@@ -27,11 +27,15 @@ class Jobs:
     def __init__(self, place: Installation) -> None:
         token = Tokens(ground(read_settings(place.home / "rayops.toml")).state).of("main").reveal()
         self._http, self._headers = urllib3.PoolManager(), {"Authorization": f"Bearer {token}"}
+        self._folders = place.shared / "jobs"
         self._url = f"http://127.0.0.1:{place.ports[1]}/api/jobs/"
 
     def wait_for(self, submission_id: str) -> None:
-        """Return once Ray knows a job."""
+        """Return once Ray knows a job; it is not asked before the job's files are there, as that would slow it."""
         ends = time.monotonic() + 60
+        while not (self._folders / submission_id / "config/attempt.json").exists():
+            assert time.monotonic() < ends, submission_id
+            time.sleep(0.0005)
         while self._http.request("GET", self._url + submission_id, headers=self._headers).status != 200:
             assert time.monotonic() < ends, submission_id
             time.sleep(0.002)
