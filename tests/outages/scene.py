@@ -138,7 +138,7 @@ class Scene:
         self.source_is(None)
         for path in ("cluster/main", "nodepool/calm", "nodepool/gpu"):
             self.site.until(path, "Ready", seconds=SECONDS)
-        assert self.steady.status["state"] == "Running", self.site.trail()
+        self.site.until(self.steady.path, "Running", seconds=SECONDS)
         assert self.steady.lives() == ["began 1"]
 
 
