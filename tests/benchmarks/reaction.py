@@ -50,7 +50,7 @@ def reaction(_: int, rounds: int) -> Iterator[Figure]:
     """Measure a small site with one node: what grows with the site is in the figures of whole passes."""
     with installation() as place:
         site = _started(place)
-        pairs = [_round(site, number, lambda: _wake(place)) for number in range(rounds)]
+        pairs = [_round(site, number, lambda: _wake(place)) for number in range(3 * rounds)]
         name = "commit to accepted by Ray, woken by a signal"
         yield compared(name, 1.5, iter(pairs), "with intents and job files")
 
