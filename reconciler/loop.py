@@ -107,7 +107,8 @@ class Loop:
         except Exception as error:
             log.exception("a pass ended with a bug")
             place = traceback.extract_tb(error.__traceback__)[-1].name
-            return self._record(Plan(""), None, (), f"a bug: {type(error).__name__} in {place}; see the log")
+            text = f"a bug: {type(error).__name__} in {place}; see the daemon's log"
+            return self._record(Plan(""), None, (), text)
 
     def _pass(self) -> PassReport:
         now = self._stages.clock.now()
@@ -288,8 +289,7 @@ class Loop:
         unchanged = plan is memory.plan and not finished and not trouble and memory.told == (memory.problem, "")
         memory.world, memory.plan, memory.told = world, plan, (memory.problem, trouble)
         self._stages.passing("status")
-        # What people read is the leader's to write: ours would be old, and the leader would not notice.
-        if not unchanged and not memory.overtaken and self._stages.leadership.holds():
+        if not unchanged and not memory.overtaken:
             self._stages.recorder.record(world, plan, finished, memory.problem, trouble)
         return report
 

@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from reconciler.model.marks import MARKS
+
 # Escape sequences move the cursor or hide a link; bidirectional and zero-width marks show another order or name.
-_UNSAFE = (
-    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb"
-)
+_UNSAFE = f"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{MARKS}"
 _CONTROL = re.compile(f"[{_UNSAFE}]")
 _WHITE = re.compile(r"[\t\r\n]+")
 # A whole sequence of a terminal: CSI, OSC and its relatives up to their end, and two-character ones.
@@ -108,7 +107,7 @@ def ordinal(number: int) -> str:
 
 def _written_out(found: re.Match[str]) -> str:
     code = ord(found[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
 def _columns(character: str) -> int:

@@ -52,7 +52,6 @@ class Loader:
         self._judged: dict[str, str] = {}
         self._good: dict[str, Loaded] = {}
         self._broken: dict[str, Errors] = {}
-        self._unread: set[str] = set()
         # By identity: the paths that describe it, and what was accepted.
         self._claims: dict[ObjectId, tuple[str, ...]] = {}
         self._accepted: dict[ObjectId, Loaded] = {}
@@ -90,7 +89,7 @@ class Loader:
     @property
     def incomplete(self) -> bool:
         """Whether a content could not be read from the source, so that the same revision may say more by now."""
-        return bool(self._unread)
+        return any(self._unread())
 
     def load(self, snapshot: Snapshot, read: Read) -> Desired:
         """Return the objects of `snapshot`; `read` gives the bytes of content ids."""
@@ -126,7 +125,12 @@ class Loader:
         """Return all paths that may say something else than at the last load, or could not be read then."""
         if not self._is_settled:
             return dict.fromkeys([*self._judged, *self._broken, *snapshot.files])
-        return dict.fromkeys([*differences(self._seen.files, snapshot.files), *self._seen.rejected, *self._unread])
+        return dict.fromkeys(
+            [*differences(self._seen.files, snapshot.files), *self._seen.rejected, *self._unread()]
+        )
+
+    def _unread(self) -> Iterator[str]:
+        return (path for path in self._broken if path not in self._judged)
 
     def _is_news(self, path: str, refusal: str) -> bool:
         """Say whether a refused entry stands, as of now, where a document is or was: a file, or a whole folder."""
@@ -165,7 +169,6 @@ class Loader:
     def _judge(self, path: str, content_id: str, found: Loaded | Errors | None, touched: set[ObjectId]) -> None:
         """Take in what one path says now, and add the identities that this may concern to `touched`."""
         self._judged[path] = content_id
-        self._unread.discard(path)
         if (before := self._good.get(path)) is not None:
             touched.add(before.id)
         if isinstance(found, Loaded) and (error := misplaced(path, found.id)):
@@ -179,7 +182,6 @@ class Loader:
             return
         if found is None:
             del self._judged[path]  # so that the next load asks again
-            self._unread.add(path)
             found = (FileError(path, 1, 1, "", "the content cannot be read from the source", "it is tried again"),)
         self._broken[path] = found
         self._fall_back(path)
@@ -197,7 +199,6 @@ class Loader:
     def _forget(self, path: str) -> set[ObjectId]:
         self._judged.pop(path, None)
         self._broken.pop(path, None)
-        self._unread.discard(path)
         return self._disclaim(path)
 
     def _claim(self, good: Loaded) -> None:

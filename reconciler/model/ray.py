@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+
+NODE_LABEL = "rayops-node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class RayNodeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RayNode:
-    """One raylet. `labels["rayops-node"]` names our node; amounts are Ray's own (CPU, GPU, memory in bytes)."""
+    """One raylet. `labels[NODE_LABEL]` names our node; amounts are Ray's own (CPU, GPU, memory in bytes)."""
 
     node_id: str
     address: str
@@ -65,7 +68,7 @@ class RayJob:
     metadata: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HeadSeen:
     """One look at a head: `jobs` holds the `asked` ids that Ray knows; any other asked id is proven absent."""
 
@@ -75,6 +78,18 @@ class HeadSeen:
     nodes: tuple[RayNode, ...]
     jobs: Mapping[str, RayJob]
     asked: frozenset[str] = frozenset()
+
+    @cached_property
+    def living(self) -> Mapping[str, RayNode]:
+        """The living nodes by our name for them; dead ones stay listed in Ray and are left out."""
+        living: dict[str, RayNode] = {}
+        for node in self.nodes:
+            name = node.labels.get(NODE_LABEL)
+            if name and not node.is_head and node.state is not RayNodeState.DEAD:
+                known = living.get(name)
+                if known is None or known.state is not RayNodeState.ALIVE:
+                    living[name] = node
+        return living
 
 
 @dataclass(frozen=True, slots=True)

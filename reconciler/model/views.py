@@ -11,11 +11,9 @@ from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, Known, NodeRecord, node_key
 from reconciler.model.nodepool import NodePool, shape_digest
 from reconciler.model.plan import Because, Reason
-from reconciler.model.ray import HeadAddress, HeadSeen, RayNode, RayNodeState
+from reconciler.model.ray import HeadAddress, HeadSeen
 from reconciler.model.sighting import Absent, Present, Unreachable
 from reconciler.model.world import World
-
-NODE_LABEL = "rayops-node"
 
 
 def head_address(cluster: str, head: HeadRecord) -> HeadAddress:
@@ -63,36 +61,6 @@ def cluster_view(world: World, name: str) -> ClusterView:
         case None:
             because = Because(Reason.CLUSTER_NOT_READY, f"head {head.node} of {name} was not looked at yet")
     return ClusterView(name, record.epoch, address, None, because)
-
-
-def ray_nodes(seen: HeadSeen) -> Mapping[str, RayNode]:
-    """Return the living Ray nodes by our name for them; dead ones stay listed in Ray and are left out.
-
-    Gone through once for each look at a head: every attempt that starts asks for them.
-    """
-    known = _LIVING.get(seen.session)
-    if known is None or known[0] is not seen.nodes:
-        if len(_LIVING) >= MANY_SESSIONS:
-            _LIVING.clear()
-        known = _LIVING[seen.session] = (seen.nodes, _living(seen.nodes))
-    return known[1]
-
-
-# Of heads; each start of one is a session.
-MANY_SESSIONS = 64
-# By session: the nodes that were gone through last, and what came of it.
-_LIVING: dict[str, tuple[tuple[RayNode, ...], Mapping[str, RayNode]]] = {}
-
-
-def _living(nodes: tuple[RayNode, ...]) -> dict[str, RayNode]:
-    living: dict[str, RayNode] = {}
-    for node in nodes:
-        name = node.labels.get(NODE_LABEL)
-        if name and not node.is_head and node.state is not RayNodeState.DEAD:
-            known = living.get(name)
-            if known is None or known.state is not RayNodeState.ALIVE:
-                living[name] = node
-    return living
 
 
 def live_attempts(world: World) -> Iterator[tuple[ObjectId, JobRecord, Attempt]]:

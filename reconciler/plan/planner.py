@@ -27,7 +27,7 @@ PlanKind: TypeAlias = Callable[[World], Iterable[Decision]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Decided:
+class Decided:
     """What all kinds decided about a world, after the brakes, and not yet in order."""
 
     notes: tuple[Note, ...]
@@ -47,16 +47,11 @@ class _Decided:
         )
 
 
-def make_plan(world: World, planners: Mapping[str, PlanKind]) -> Plan:
-    """Return what to do, to remember and to wait for: same world, same bytes, whatever the order of its parts."""
-    decided = _decided(world, planners)
-    return decided.plan(world, decided.notes)
-
-
-def _decided(world: World, planners: Mapping[str, PlanKind]) -> _Decided:
+def decide(world: World, planners: Mapping[str, PlanKind]) -> Decided:
+    """Return what is decided about a world: for the same one the same, whatever the order of its parts."""
     if renamed := tuple(moves(world)):
         # Records get their new names first; the next pass decides about them under these.
-        return _Decided(renamed)
+        return Decided(renamed)
     doubtful = perhaps_moved(world)
     # Who left under the new name as well has perhaps left altogether.
     moving = frozenset(old for new, old in doubtful.items() if new not in world.desired.lingering)
@@ -70,14 +65,14 @@ def _decided(world: World, planners: Mapping[str, PlanKind]) -> _Decided:
     braked, held = brake(world, list(paced(world, _unfrozen(world, doing))), moving)
     holds.extend(d for d in braked if isinstance(d, Hold))
     actions = tuple(d for d in braked if isinstance(d, Action))
-    return _Decided(tuple(d for d in braked if isinstance(d, Note)), actions, tuple(holds), held)
+    return Decided(tuple(d for d in braked if isinstance(d, Note)), actions, tuple(holds), held)
 
 
 def settled(world: World, planners: Mapping[str, PlanKind]) -> tuple[Plan, World]:
     """Return the plan after its own notes have been taken in, with all of them, and the world they leave."""
     notes: list[Note] = []
     for _ in range(NOTE_ROUNDS):
-        decided = _decided(world, planners)
+        decided = decide(world, planners)
         if not decided.notes:
             plan = decided.plan(world, notes)
             lint(plan)

@@ -53,7 +53,10 @@ class Scribe:
         self._leads: Callable[[], bool] = lambda: True
 
     def only_while(self, leads: Callable[[], bool]) -> None:
-        """Write nothing any more once `leads` says no: in a pause another daemon may have taken over."""
+        """Write nothing any more once `leads` says no: it is asked before each word, as a pause may come anywhere.
+
+        What people read is the leader's to write: ours would be old, and the leader would not notice.
+        """
         self._leads = leads
 
     def tell(self, documents: Iterable[ObjectStatus], gone: Iterable[str], view: Overview, *, whole: bool) -> None:

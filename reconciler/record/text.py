@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from reconciler.model.marks import MARKS
+
 MAX_MESSAGE = 2_000
 # A pool lists its nodes; 2,000 GPUs may be as many machines.
 MAX_ITEMS = 2_000
@@ -20,9 +22,7 @@ HIDDEN = "***"
 _SHORTEST_SECRET = 6
 
 # Controls move cursors and break lines; bidirectional and zero-width marks show another text than is there.
-_UNSAFE = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
-)
+_UNSAFE = f"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{MARKS}"
 _CONTROL = re.compile(f"[{_UNSAFE}]")
 _CONTROL_OR_BREAK = re.compile(f"[{_UNSAFE}\t\n]")
 _SPACE = re.compile(r"[\s\x85]+")

@@ -1,5 +1,6 @@
 """What goes to a gate and what comes back, whatever carries it. Answers are hostile input."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import orjson
 
 from reconciler.model.json import JsonObject
 from reconciler.model.machine import Machine
+from reconciler.model.marks import MARKS
 from reconciler.model.outcome import Done, FailureKind, NotDone, Outcome, Unknown
 from reconciler.remote.gate import PROTOCOL
 
@@ -27,11 +29,8 @@ _STATUSES = {
     127: "timeout or python is not found there",
     137: "the gate did not end in time and was killed",
 }
-# What a terminal or a reviewer would obey instead of show: C0, DEL, C1, marks of direction, line separators.
-_HIDDEN = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F)])
-_HIDDEN |= dict.fromkeys([0x061C, 0x180E, *range(0x2060, 0x206A), 0xFEFF, *range(0xFFF9, 0xFFFC)])
-_TEXT = {code: None for code in _HIDDEN if chr(code) not in "\n\t"}
-_LINE = {code: " " if chr(code) in "\n\t\r" else None for code in _HIDDEN}
+# What a terminal obeys or a reviewer misreads; lines and columns stay.
+_OBEYED = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{MARKS}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,9 @@ class Conversation:
     def _clean(self, value: Any) -> Any:
         """Strip control characters from every text; line breaks and tabs stay, since logs need them."""
         if isinstance(value, str):
-            return self._hide(value.translate(_TEXT))
+            return self._hide(_OBEYED.sub("", value))
         if isinstance(value, Mapping):
-            return {self._hide(key.translate(_TEXT)): self._clean(item) for key, item in value.items()}
+            return {self._hide(_OBEYED.sub("", key)): self._clean(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._clean(item) for item in value]
         return value
@@ -95,7 +94,7 @@ class Conversation:
 
 def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Return foreign text as one line that is safe to show, cut to `limit` characters."""
-    line = " ".join(text[: 4 * limit].translate(_LINE).split())
+    line = " ".join(_OBEYED.sub("", text[: 4 * limit].replace("\r", " ")).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

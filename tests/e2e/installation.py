@@ -180,7 +180,9 @@ class Installation:
     def is_calm(self, beats: int = 4) -> bool:
         """Say whether there are few passes from one heartbeat, one a second, to the next."""
         counted: list[int] = []
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(counted) <= beats:
+            assert time.monotonic() < deadline, f"no heartbeat\n{self.trail()}"
             found = (self.object("heartbeat") or {}).get("pass", 0)
             if not counted or found != counted[-1]:
                 counted.append(found)

@@ -6,19 +6,17 @@ from typing import Any
 
 import pytest
 
-from reconciler.kinds import ALL
 from reconciler.model.plan import Decision
 from reconciler.plan.lint import lint
-from reconciler.plan.planner import make_plan
 from tests.kinds.shorthand import cases_in, compared, told, world_of
+from tests.promises.plans import planned
 
 CASES = [pytest.param(case, id=name) for name, case in cases_in(Path(__file__).parent / "cases")]
-PLANNERS = {kind.name: kind.plan for kind in ALL}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_world_leads_to_this_plan(case: Mapping[str, Any]) -> None:
-    plan = make_plan(world_of(case), PLANNERS)
+    plan = planned(world_of(case))
     lint(plan)
     decisions: list[Decision] = [*plan.notes, *plan.actions, *plan.holds]
     compared(case, [told(decision) for decision in decisions])

@@ -11,13 +11,11 @@ import pytest
 
 from reconciler.kinds import ALL
 from reconciler.model.world import World
-from reconciler.plan.planner import make_plan
 from tests.kinds.desired_words import desired_of
 from tests.kinds.ledger_words import ledger_of
 from tests.kinds.moments import NOW
 from tests.kinds.observed_words import observed_of
-
-PLANNERS = {kind.name: kind.plan for kind in ALL}
+from tests.promises.plans import planned
 
 
 def site(size: int, *, drained: bool = False) -> World:
@@ -40,7 +38,7 @@ def site(size: int, *, drained: bool = False) -> World:
 def busy(size: int) -> World:
     """Return a site where an attempt runs on each node, and some nodes are under drain."""
     before, world = site(size), site(size, drained=True)
-    actions = make_plan(before, PLANNERS).actions
+    actions = planned(before).actions
     assert len(actions) == size
     ledger = before.ledger.apply(change for action in actions for change in action.before)
     return replace(world, ledger=ledger, observed=observed_of({"head/main": "answers"}, ledger))
@@ -60,12 +58,12 @@ def test_status_costs_no_more_than_its_objects(of_size: Callable[[int], World]) 
 
 
 def _statuses(world: World) -> int:
-    plan = make_plan(world, PLANNERS)
+    plan = planned(world)
     return sum(1 for kind in ALL for _ in kind.status(world, plan))
 
 
 def _calls(world: World) -> int:
-    return _count(lambda: make_plan(world, PLANNERS))
+    return _count(lambda: planned(world))
 
 
 def _count(work: Callable[[], Any]) -> int:

@@ -10,7 +10,7 @@ from reconciler.model.json import canonical
 from reconciler.model.plan import Decision, Plan
 from reconciler.model.sighting import Unreachable
 from reconciler.model.world import Observed, World
-from reconciler.plan.planner import make_plan
+from reconciler.plan.planner import decide
 from tests.kinds.shorthand import told
 
 PLANNERS = {kind.name: kind.plan for kind in ALL}
@@ -18,7 +18,8 @@ PLANNERS = {kind.name: kind.plan for kind in ALL}
 
 def planned(world: World) -> Plan:
     """Return one plan, with its notes still to be taken in."""
-    return make_plan(world, PLANNERS)
+    decided = decide(world, PLANNERS)
+    return decided.plan(world, decided.notes)
 
 
 def settled(world: World) -> tuple[Plan, World]:

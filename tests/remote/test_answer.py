@@ -57,7 +57,8 @@ def test_nor_the_first_half_of_it_where_a_long_message_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", ["\u061c", "\u180e", "\u200b", "\u202e", "\u2066", "\ufeff", "\ufff9", "\x1b", "\x9b"]
+    "mark",
+    ["\u061c", "\u180e", "\u200b", "\u202e", "\u2066", "\ufeff", "\ufff9", "\u00ad", "\U000e0041", "\x1b", "\x9b"],
 )
 def test_no_mark_that_shows_another_text_comes_through(mark: str) -> None:
     result = orjson.dumps({"protocol": 1, "ok": True, "result": {"log": f"a{mark}b"}})

@@ -23,8 +23,8 @@ def test_a_broken_rule_begins_nothing_and_is_told(monkeypatch: Any) -> None:
     story.people.commit()
     story.live(20)
     assert story.state("job/rl/long") == "Running"
-    make = planner._decided
-    monkeypatch.setattr("reconciler.plan.planner._decided", lambda *given: [defect.plan(given), make(*given)][1])
+    make = planner.decide
+    monkeypatch.setattr("reconciler.plan.planner.decide", lambda *given: [defect.plan(given), make(*given)][1])
     defect.there = True
     effects = story.world.oracle.effects
     story.people.remove([job.uid])

@@ -70,6 +70,7 @@ class Daemon:
             return
         leadership = Leadership(parts.shared, parts.clock, name)
         term = leadership.take(ledger.meta.term)
+        recorder.only_while(leadership.holds)
         ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
         store.anchor()
         signers = FakeSigner().allowed_signers().encode()

@@ -8,8 +8,7 @@ from reconciler.model.effect import BurnClaim, DeleteRayRecord, StopAttempt, Sub
 from reconciler.model.json import JsonObject, canonical
 from reconciler.model.layout import SIGNER, head_file, job_dir
 from reconciler.model.outcome import Done, Outcome
-from reconciler.model.ray import Submission
-from reconciler.model.views import NODE_LABEL
+from reconciler.model.ray import NODE_LABEL, Submission
 from reconciler.remote.command import node_command
 
 # Ray kills what still runs this long after a stop; the runner needs a moment after the job's own grace to write

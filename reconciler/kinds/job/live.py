@@ -15,7 +15,6 @@ from reconciler.model.ledger import Ended, JobState, Stop, node_key
 from reconciler.model.plan import Action, Because, Decision, Reason, Weight
 from reconciler.model.ray import RayJobStatus
 from reconciler.model.sighting import Absent, Present, Unreachable
-from reconciler.model.views import ray_nodes
 
 # The runner enforces the attempt limit itself; this is how much later the daemon does it for a runner that hangs.
 RUNNER_DELAY = timedelta(seconds=60)
@@ -242,4 +241,4 @@ def _has_begun(case: Case) -> bool:
 
 
 def _nodes_gone(case: Case) -> bool:
-    return case.seen is not None and not set(case.attempt.nodes) <= ray_nodes(case.seen).keys()
+    return case.seen is not None and not set(case.attempt.nodes) <= case.seen.living.keys()

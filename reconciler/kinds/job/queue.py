@@ -21,7 +21,6 @@ from reconciler.model.views import (
     holders,
     live_attempts,
     pool_of,
-    ray_nodes,
     shapes,
 )
 from reconciler.model.world import World
@@ -117,7 +116,7 @@ def _room(
         return closed
     assert cluster.seen is not None, "a ready cluster was seen"
     if cluster.name not in alive:
-        alive[cluster.name] = ray_nodes(cluster.seen)
+        alive[cluster.name] = cluster.seen.living
     gang = _Pool(name, pool.spec, shapes(world)[name], cluster, alive[cluster.name])
     busy = held.get(cluster.name, {})
     drained = {drain.node for drain in pool.spec.drain}

@@ -15,7 +15,7 @@ from reconciler.model.nodepool import Drain, Node, NodePool, NodePoolSpec
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Weight
 from reconciler.model.ray import HeadAddress, RayNode
 from reconciler.model.sighting import Present, Sighting
-from reconciler.model.views import ClusterView, cluster_of, cluster_view, documents, holders, ray_nodes, shapes
+from reconciler.model.views import ClusterView, cluster_of, cluster_view, documents, holders, shapes
 from reconciler.model.world import Role, SlotId, SlotSeen, World
 
 NODE_STOP_GRACE = timedelta(seconds=5)
@@ -173,7 +173,7 @@ class _Up:
     @classmethod
     def of(cls, world: World, name: str) -> "_Up":
         view = cluster_view(world, name)
-        return cls(view, ray_nodes(view.seen) if view.seen is not None else {})
+        return cls(view, view.seen.living if view.seen is not None else {})
 
 
 Name: TypeAlias = tuple[str, str]

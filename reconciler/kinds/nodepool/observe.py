@@ -6,7 +6,7 @@ from reconciler.kind import Look
 from reconciler.model.ledger import NodeRecord, node_key
 from reconciler.model.machine import Machine
 from reconciler.model.nodepool import NodePool
-from reconciler.model.views import ClusterView, cluster_view, documents, ray_nodes
+from reconciler.model.views import ClusterView, cluster_view, documents
 from reconciler.model.world import Role, SlotId, World
 from reconciler.remote.slots import see_slot
 
@@ -21,7 +21,7 @@ def looks_then(world: World) -> Iterator[Look]:
         cluster, _, node = key.partition("/")
         if cluster not in views:
             view = cluster_view(world, cluster)
-            views[cluster] = (view, frozenset(ray_nodes(view.seen)) if view.seen is not None else frozenset())
+            views[cluster] = (view, frozenset(view.seen.living) if view.seen is not None else frozenset())
         view, alive = views[cluster]
         stopping = record is not None and record.stopping is not None
         wanted = view.ready or key not in in_service

@@ -12,7 +12,7 @@ from reconciler.model.plan import Because, Plan, Reason
 from reconciler.model.projection import FAULTS, Face, Story, conditions, describe, stories
 from reconciler.model.ray import RayNode
 from reconciler.model.status import Health, ObjectStatus
-from reconciler.model.views import cluster_view, documents, frozen_because, holders, ray_nodes
+from reconciler.model.views import cluster_view, documents, frozen_because, holders
 from reconciler.model.world import World
 
 
@@ -69,7 +69,7 @@ class _Seen:
 
 def _alive(world: World) -> dict[str, Mapping[str, RayNode]]:
     views = [cluster_view(world, name) for name in world.ledger.clusters]
-    return {view.name: ray_nodes(view.seen) for view in views if view.seen is not None}
+    return {view.name: view.seen.living for view in views if view.seen is not None}
 
 
 def _one(seen: _Seen, identity: ObjectId, document: NodePool | None, story: Story | None) -> ObjectStatus:
