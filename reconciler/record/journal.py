@@ -132,7 +132,7 @@ def read(data: bytes, path: str) -> Recalled | LedgerFault:
     for number, line in enumerate(lines[1:], start=2):
         in_snapshot = number <= header.lines + 1
         entry = _open(line, reading.checksum)
-        if entry is None and number == len(lines) and not (remainder or in_snapshot or _is_json(line)):
+        if entry is None and number == len(lines) and not (remainder or in_snapshot) and _is_torn(line):
             return reading.result(len(line) + 1)
         if entry is None:
             return _corrupt(path, f"line {number} is changed")
@@ -197,14 +197,15 @@ def _open(line: bytes, previous: str) -> bytes | None:
     return payload if whole == line else None
 
 
-def _is_json(line: bytes) -> bool:
+def _is_torn(line: bytes) -> bool:
     # A torn line is cut off or has holes of zeros; one that reads well was whole, and was changed or moved later.
     # The more lenient reader is asked: half a character, which orjson refuses, is no hole.
     try:
         json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return True
+        # Where two lines begin, the break between them was changed: the first of them was whole.
+        return line.count(_PREFIX) < 2
+    return False
 
 
 def _sum_of(line: bytes) -> str:

@@ -62,7 +62,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a variable that gates refuse", "documents", text, "FORBIDDEN_ENV", text._RESERVED_LABEL, "not taken"),
     Bug("checksums are not compared", "journal", journal, "_open", _without_a_look, "another ledger"),
     Bug(
-        "what is changed is taken for torn", "journal", journal, "_is_json", lambda _: False, "a whole line dropped"
+        "what is changed is taken for torn", "journal", journal, "_is_torn", lambda _: True, "a whole line dropped"
     ),
     Bug("any header will do", "entries", journal, "_header", lambda line, _: _header(line), "ValidationError"),
     Bug("lines of the cache stand alone", "cache", cache, "_checksum", lambda _: b"0" * 16, "another state"),

@@ -94,6 +94,13 @@ def test_a_changed_byte_never_gives_another_ledger(draw: st.DataObject) -> None:
         assert isinstance(found, LedgerFault) or found.ledger == ledgers[-2]
 
 
+@pytest.mark.parametrize("other", [b"\0", b" ", b"}"])
+def test_a_changed_break_between_the_last_two_lines_drops_none_of_them(other: bytes) -> None:
+    data, _ = _file(_number("a", 1), _number("b", 2), _number("a", 3))
+    place = data[:-1].rindex(b"\n")
+    assert isinstance(journal.read(data[:place] + other + data[place + 1 :], PATH), LedgerFault)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
