@@ -90,13 +90,12 @@ class Look:
     eagerly: bool = False
 
 
-Looks: TypeAlias = Callable[[World], Iterable[Look]]
 # A FilesError that it raises means that it did nothing.
 Do: TypeAlias = Callable[[Doors, Any], Outcome]
 Settle: TypeAlias = Callable[[Ledger, ObjectId, Any, Moment], tuple[Change, ...]]
 
 
-def no_looks(_: World) -> Iterable[Look]:
+def no_looks(_: Ledger | World) -> Iterable[Look]:
     """Return nothing to look at."""
     return ()
 
@@ -115,7 +114,8 @@ def no_decisions(_: World) -> Iterable[Decision]:
 class Kind:
     """One kind of object. Everything but `looks` and `effects` is pure.
 
-    `looks` come first in a pass; `looks_then` follow, with the answers to all first looks in the world. `effects`
+    `looks` come first in a pass, and go on while the source is asked: they follow from what was done so far.
+    `looks_then` follow, with the desired state and the answers to all first looks in the world. `effects`
     maps each of its effects to what carries it out, and `settle` to the changes that its success makes. `extras`
     are further status documents, by path. A kind of which there are very many tells with `status_of` about those
     objects whose file, record or place in the plan changed, and about those that change by time alone.
@@ -127,8 +127,8 @@ class Kind:
     status: Callable[[World, Plan], Iterable[ObjectStatus]]
     status_of: Callable[[World, Plan, Collection[ObjectId]], Iterable[ObjectStatus]] | None = None
     plan: Callable[[World], Iterable[Decision]] = no_decisions
-    looks: Looks = no_looks
-    looks_then: Looks = no_looks
+    looks: Callable[[Ledger], Iterable[Look]] = no_looks
+    looks_then: Callable[[World], Iterable[Look]] = no_looks
     extras: Callable[[World], Mapping[str, object]] = no_extras
     effects: Mapping[type[Effect], Do] = field(default_factory=dict)
     settle: Mapping[type[Effect], Settle] = field(default_factory=dict)

@@ -8,14 +8,13 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from itertools import chain
 
 from reconciler.clock import Clock
 from reconciler.desired.load import Loader
 from reconciler.execute.runner import Passing, Runner, go_on
 from reconciler.execute.settle import Settling
-from reconciler.kind import Kind, Look
+from reconciler.kind import Kind
 from reconciler.model.desired import Desired
 from reconciler.model.finished import Finished
 from reconciler.model.ids import ObjectId
@@ -24,8 +23,8 @@ from reconciler.model.moment import Moment, earlier
 from reconciler.model.plan import Plan
 from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.world import Observed, Tuning, World
-from reconciler.observe.collect import Collector
-from reconciler.plan.planner import settled
+from reconciler.observe.collect import Begun, Collector
+from reconciler.plan.planner import settled, still_holds
 from reconciler.record.leader import Leadership
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.recorder import Recorder
@@ -33,9 +32,6 @@ from reconciler.remote.files import FilesError
 from reconciler.source.source import Source
 
 log = logging.getLogger(__name__)
-
-# Limits pass without a timer of their own; so a plan is never older than this.
-PLAN_AGE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +109,8 @@ class Loop:
     def _pass(self) -> PassReport:
         now = self._stages.clock.now()
         finished, unwritten = self._settle(now)
-        desired = self._desire()
-        world = self._observe(desired, now)
+        begun = self._look(now)
+        world = self._observe(begun, self._desire(), now)
         plan, world = self._decide(world)
         return self._record(plan, world, finished, self._act(plan, world) or unwritten)
 
@@ -198,45 +194,35 @@ class Loop:
             self._memory.desired = self._stages.loader.load(found, self._stages.source.read)
             self._memory.snapshot = found
 
-    def _observe(self, desired: Desired | None, now: Moment) -> World | None:
-        """Look at heads and job directories first, and where they leave a doubt at machines."""
+    def _look(self, now: Moment) -> Begun:
+        """Begin to look at heads and job directories; they answer while the source is asked."""
+        looks = chain.from_iterable(kind.looks(self._ledger) for kind in self._stages.kinds)
+        return self._stages.collector.begin(looks, self._under_way(), now)
+
+    def _observe(self, begun: Begun, desired: Desired | None, now: Moment) -> World | None:
+        """Return what heads and job directories answered, and where that leaves a doubt what machines do."""
+        stages = self._stages
+        seen = stages.collector.observe(begun, Observed())
         if desired is None:
             return None
-        stages = self._stages
-        # What has ended and is not written down yet is still under way for whoever decides.
-        busy = stages.runner.in_flight | {each.action.pace for each in self._memory.unsettled}
-        world = World(desired, Observed(), self._ledger, now, stages.tuning, busy)
-        world = replace(world, observed=stages.collector.observe(world, self._looks("looks")))
-        return replace(world, observed=stages.collector.observe(world, self._looks("looks_then")))
+        world = World(desired, seen, self._ledger, now, stages.tuning, self._under_way())
+        doubts = chain.from_iterable(kind.looks_then(world) for kind in stages.kinds)
+        then = stages.collector.begin(doubts, world.in_flight, now)
+        return replace(world, observed=stages.collector.observe(then, seen))
 
-    def _looks(self, which: str) -> Callable[[World], Iterable[Look]]:
-        return lambda world: chain.from_iterable(getattr(kind, which)(world) for kind in self._stages.kinds)
+    def _under_way(self) -> frozenset[str]:
+        # What has ended and is not written down yet is still under way for whoever looks or decides.
+        return self._stages.runner.in_flight | {each.action.pace for each in self._memory.unsettled}
 
     def _decide(self, world: World | None) -> tuple[Plan, World | None]:
         """Return the plan, and the world as its notes leave it; nothing while no desired state was ever seen."""
         if world is None:
             return Plan(""), None
-        if (plan := self._unchanged(world)) is not None:
+        before, plan, planned = self._memory.world, self._memory.plan, self._memory.planned
+        if before and plan and planned and still_holds(plan, before, planned, world):
             return plan, world
         self._memory.planned = world.now
         return settled_plan(world, self._stages.kinds)
-
-    def _unchanged(self, world: World) -> Plan | None:
-        """Return the last plan if a new one would say the same: same input, and no moment of it has come."""
-        before, plan, planned = self._memory.world, self._memory.plan, self._memory.planned
-        if before is None or plan is None or planned is None or not plan.empty:
-            return None
-        if world.now.since(planned) >= PLAN_AGE:
-            return None
-        same = (
-            world.desired is before.desired
-            and world.ledger is before.ledger
-            and world.in_flight == before.in_flight
-            and world.observed == before.observed
-        )
-        if not same or (plan.wake is not None and not world.now.is_before(plan.wake)):
-            return None
-        return plan
 
     def _act(self, plan: Plan, world: World | None) -> str:
         """Write notes and intents down, then begin. What is not on disk is not begun."""

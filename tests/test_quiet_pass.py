@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from reconciler.desired.load import load_tree
-from reconciler.loop import PLAN_AGE, Loop
+from reconciler.loop import Loop
 from reconciler.model.cluster import Cluster
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, ClusterRecord, HeadRecord, Ledger, Meta, Table
 from reconciler.model.ray import HeadAddress
+from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.world import Tuning
+from reconciler.plan.planner import PLAN_AGE
 from reconciler.record.journal import LedgerFault
 from reconciler.record.ledger import LedgerStore
 from reconciler.remote.tokens import Tokens
@@ -127,6 +129,19 @@ def test_trouble_with_the_source_is_told_at_once_and_its_end_too(quiet: Quiet) -
     assert quiet.spent(before) == {"looks": 1}
     quiet.source.heal()
     assert told() is None
+
+
+def test_heads_have_been_asked_already_when_the_source_is() -> None:
+    quiet, looked = Quiet(), []
+
+    class Told(FakeSource):
+        def latest(self, applied: str | None, accepted: frozenset[str] = frozenset()) -> Snapshot | SourceProblem:
+            looked.append(quiet.loop._stages.collector.looked)
+            return quiet.source.latest(applied, accepted)
+
+    before = quiet.loop._stages.collector.looked
+    Loop(replace(quiet.loop._stages, source=Told()), quiet.loop._ledger).once()
+    assert looked == [before + 1]
 
 
 def test_a_source_without_a_first_revision_is_asked_when_it_is_due() -> None:

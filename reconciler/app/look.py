@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from reconciler.app.parts import ReadOnly, Refused, doors, ground, only_daemon, source_of
@@ -44,11 +45,11 @@ def preview(settings: Settings, clock: Clock, tree: Path | None, revision: str |
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         through = doors(settings, here, ledger, clock, Redaction(), stack)
         collector = Collector(through, clock, pool, settings.machines.call_timeout)
-        world = World(desired, Observed(), ledger, clock.now(), settings.tuning)
-        for kind in ALL:
-            world = replace(world, observed=collector.observe(world, kind.looks))
-        for kind in ALL:
-            world = replace(world, observed=collector.observe(world, kind.looks_then))
+        now = clock.now()
+        first = collector.begin(chain.from_iterable(kind.looks(ledger) for kind in ALL), (), now)
+        world = World(desired, collector.observe(first, Observed()), ledger, now, settings.tuning)
+        then = collector.begin(chain.from_iterable(kind.looks_then(world) for kind in ALL), (), now)
+        world = replace(world, observed=collector.observe(then, world.observed))
         plan, _ = settled_plan(world, ALL)
         return Preview(world, plan)
 

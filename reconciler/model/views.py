@@ -8,7 +8,7 @@ from reconciler.model.cluster import Cluster
 from reconciler.model.derived import Derived, Paired
 from reconciler.model.desired import Loaded
 from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, Known, NodeRecord, node_key
+from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, Known, Ledger, NodeRecord, node_key
 from reconciler.model.nodepool import NodePool, shape_digest
 from reconciler.model.plan import Because, Reason
 from reconciler.model.ray import HeadAddress, HeadSeen
@@ -63,16 +63,16 @@ def cluster_view(world: World, name: str) -> ClusterView:
     return ClusterView(name, record.epoch, address, None, because)
 
 
-def live_attempts(world: World) -> Iterator[tuple[ObjectId, JobRecord, Attempt]]:
+def live_attempts(ledger: Ledger) -> Iterator[tuple[ObjectId, JobRecord, Attempt]]:
     """Return every attempt that may run, in the order of its job's identity. Unknown counts as running."""
-    live = _LIVE.of(world.ledger.jobs)
+    live = _LIVE.of(ledger.jobs)
     for key in sorted(live):
         yield live[key]
 
 
-def attempts_in_ray(world: World, cluster: str) -> tuple[str, ...]:
+def attempts_in_ray(ledger: Ledger, cluster: str) -> tuple[str, ...]:
     """Return the submission ids that a head may still have a record of, live or ended."""
-    records = _IN_RAY.of(world.ledger.jobs)
+    records = _IN_RAY.of(ledger.jobs)
     return tuple(each.submission_id for key in sorted(records) for each in records[key] if each.cluster == cluster)
 
 
@@ -136,7 +136,7 @@ def holders(world: World) -> dict[str, dict[str, str]]:
     One pass over all jobs: ask once and look up, never once per node or pool.
     """
     held: dict[str, dict[str, str]] = {}
-    for _, _, attempt in live_attempts(world):
+    for _, _, attempt in live_attempts(world.ledger):
         held.setdefault(attempt.cluster, {}).update(dict.fromkeys(attempt.nodes, attempt.submission_id))
     return held
 

@@ -1,9 +1,9 @@
 """Look at everything in parallel; a target that hangs delays only itself."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from reconciler.clock import Clock
 from reconciler.kind import Doors, Look
 from reconciler.model.moment import Moment
 from reconciler.model.sighting import Sighting, Unreachable
-from reconciler.model.world import Observed, World
+from reconciler.model.world import Observed
 
 # The pause before a silent target is looked at again: it doubles up to the cap, so that a dead host costs little
 # and one that comes back is noticed within half a minute.
@@ -35,6 +35,15 @@ class _Breaker:
     def rests_until(self) -> Moment:
         pause: timedelta = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 10))
         return self.last + pause
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Looks of one pass: those it began itself, and of these the ones that are worth waiting for."""
+
+    looks: list[Look]
+    started: list[Future[Sighting[Any]]] = field(default_factory=list)
+    awaited: list[Future[Sighting[Any]]] = field(default_factory=list)
 
 
 class Collector:
@@ -69,22 +78,30 @@ class Collector:
         self._lock = threading.Lock()
         self.looked = 0
 
-    def observe(self, world: World, looks: Callable[[World], Iterable[Look]]) -> Observed:
-        """Return the world's sightings with the answers to these looks added."""
-        self._pass = world.now
+    def begin(self, looks: Iterable[Look], in_flight: Collection[str], now: Moment) -> Begun:
+        """Begin the looks of a pass that began `now`, but those at what an effect in flight is about to change."""
+        self._pass = now
+        begun = Begun([look for look in looks if look.about not in in_flight])
+        for look in begun.looks:
+            key = (look.table, look.key)
+            if key not in self._running and not self._resting(look):
+                future = self._running[key] = self._start(look)
+                begun.started.append(future)
+                if look.target not in self._breakers:
+                    begun.awaited.append(future)
+        return begun
+
+    def observe(self, begun: Begun, before: Observed) -> Observed:
+        """Return the sightings from before with the answers to these looks added."""
         tables: dict[str, dict[Any, Sighting[Any]]] = {
-            name: dict(getattr(world.observed, name)) for name in ("heads", "slots", "attempts", "claims")
+            name: dict(getattr(before, name)) for name in ("heads", "slots", "attempts", "claims")
         }
-        asked = [look for look in looks(world) if look.about not in world.in_flight]
-        if self._pool is None:
-            answers = {(look.table, look.key): self._see(look) for look in asked if not self._resting(look)}
-        else:
-            answers = self._in_parallel(asked)
-        for look in asked:
+        answers = self._answers(begun)
+        for look in begun.looks:
             answer = answers.get((look.table, look.key)) or self._no_answer(look)
             if not self._outdated(look, answer):
                 tables[look.table][look.key] = answer
-        return replace(world.observed, **tables)
+        return replace(before, **tables)
 
     def settled(self, target: str) -> None:
         """Hear that an effect on `target` has ended: what was seen of it before is no answer any more.
@@ -113,24 +130,22 @@ class Collector:
         future = [moment for moment in moments if self._pass.is_before(moment)]
         return min(future, key=lambda moment: moment.ticks, default=None)
 
-    def _in_parallel(self, asked: list[Look]) -> dict[tuple[str, Any], Sighting[Any]]:
-        started, awaited = [], []
-        for look in asked:
-            key = (look.table, look.key)
-            if key not in self._running and not self._resting(look):
-                pool = self._machines if look.by_gate else self._pool
-                assert pool is not None, "without threads every look is done at once"
-                future = self._running[key] = pool.submit(self._see, look)
-                started.append(future)
-                if look.target not in self._breakers:
-                    awaited.append(future)
-        wait(awaited, timeout=self._patience.total_seconds())
-        for future in started:
+    def _start(self, look: Look) -> Future[Sighting[Any]]:
+        pool = self._machines if look.by_gate else self._pool
+        if pool is not None:
+            return pool.submit(self._see, look)
+        done: Future[Sighting[Any]] = Future()
+        done.set_result(self._see(look))
+        return done
+
+    def _answers(self, begun: Begun) -> dict[tuple[str, Any], Sighting[Any]]:
+        wait(begun.awaited, timeout=self._patience.total_seconds())
+        for future in begun.started:
             # Only an answer that this pass does not use asks for another pass.
             if not future.done():
                 future.add_done_callback(lambda _: self._wake())
         ended = {key for key, future in self._running.items() if future.done()}
-        wanted = {(look.table, look.key) for look in asked}
+        wanted = {(look.table, look.key) for look in begun.looks}
         # A pass looks twice: only what neither of two looks in a row asks for is wanted by nobody any more.
         unwanted = ended - wanted
         for key in unwanted & self._unwanted:

@@ -148,7 +148,7 @@ def _to_be_stopped(world: World) -> Iterator[ObjectId]:
     Among them are those that cannot be looked at yet, and those that a broken file still keeps: weighing only what
     can be done at once would let a large stop pass bit by bit.
     """
-    for identity, _, attempt in live_attempts(world):
+    for identity, _, attempt in live_attempts(world.ledger):
         if attempt.stop is not None:
             continue
         loaded = world.desired.objects.get(identity)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -20,6 +21,9 @@ from reconciler.plan.pace import paced
 # Notes change what is decided next; they are settled in memory before anything is done. More rounds than this
 # would mean that two rules undo each other: a bug, and then nothing is done.
 NOTE_ROUNDS = 12
+
+# Limits pass without a timer of their own; so a plan is never older than this.
+PLAN_AGE = timedelta(seconds=5)
 
 _PLACE = attrgetter("target", "part", "because.reason")
 
@@ -82,6 +86,19 @@ def settled(world: World, planners: Mapping[str, PlanKind]) -> tuple[Plan, World
         world = replace(world, ledger=world.ledger.apply(c for note in decided.notes for c in note.changes))
     last = notes[-1]
     raise AssertionError(f"notes about {last.target} do not settle: {last.because.text}")
+
+
+def still_holds(plan: Plan, made_for: World, planned: Moment, world: World) -> bool:
+    """Say whether a new plan would say the same: nothing to do, the same input, and no moment of it has come."""
+    if world.now.since(planned) >= PLAN_AGE or (plan.wake is not None and not world.now.is_before(plan.wake)):
+        return False
+    return (
+        plan.empty
+        and world.desired is made_for.desired
+        and world.ledger is made_for.ledger
+        and world.in_flight == made_for.in_flight
+        and world.observed == made_for.observed
+    )
 
 
 def _without(world: World, doubtful: Mapping[ObjectId, ObjectId]) -> World:

@@ -15,7 +15,7 @@ from tests.fakes.files import FakeFiles
 from tests.kinds.shorthand import world_of
 
 CLOCK = FakeClock()
-(ATTEMPT,) = (attempt for _, _, attempt in live_attempts(world_of({"ledger": {"job/rl/ppo": "running"}})))
+(ATTEMPT,) = (attempt for _, _, attempt in live_attempts(world_of({"ledger": {"job/rl/ppo": "running"}}).ledger))
 DEEP = b"[" * 1020 + b"]" * 1020
 RESULTS: list[tuple[str, bytes, Result]] = [
     (

@@ -18,7 +18,7 @@ from reconciler.model.machine import Machine
 from reconciler.model.outcome import Done, Outcome
 from reconciler.model.plan import Action, Because, Reason, Weight
 from reconciler.model.sighting import Present, Sighting, Unreachable
-from reconciler.model.world import Observed, World
+from reconciler.model.world import Observed
 from reconciler.observe.collect import Collector
 from tests.fakes.clock import FakeClock
 
@@ -54,6 +54,10 @@ class Scene:
         return Look("heads", "main", "head:main", see)
 
 
+def looked(collector: Collector, looks: list[Look], clock: Clock = CLOCK) -> Observed:
+    return collector.observe(collector.begin(looks, (), clock.now()), Observed())
+
+
 @pytest.fixture
 def scene() -> Iterator[Scene]:
     with ExitStack() as stack:
@@ -65,11 +69,10 @@ def scene() -> Iterator[Scene]:
 
 def test_machines_that_hang_keep_no_head_and_no_job_directory_waiting(scene: Scene) -> None:
     collector = Collector(DOORS, CLOCK, scene.pool, timedelta(seconds=0.2), machines=scene.machines)
-    world = cast(World, _Blank())
     hung = [scene.hung_look(number) for number in range(MANY)]
     head = Look("heads", "main", "head:main", lambda _: Present("answers", CLOCK.now()))
-    collector.observe(world, lambda _: hung)
-    seen = collector.observe(world, lambda _: [*hung, head])
+    looked(collector, hung)
+    seen = looked(collector, [*hung, head])
     assert isinstance(seen.heads["main"], Present)
     assert all(isinstance(sighting, Unreachable) for sighting in seen.slots.values())
     assert len(seen.slots) == MANY
@@ -86,7 +89,7 @@ def test_what_is_soon_over_is_soon_asked_again(*, asked: bool, eagerly: bool, re
     look = Look("heads", "main", "head:main", see, eagerly=eagerly)
     collector = Collector(DOORS, clock, None, timedelta())
     while answers:
-        collector.observe(cast(World, _Blank(clock)), lambda _: [look])
+        looked(collector, [look], clock)
         clock.advance(timedelta(seconds=30))
     clock.advance(-timedelta(seconds=30))
     assert collector.wake_at is not None
@@ -104,14 +107,14 @@ def test_after_an_effect_its_target_is_asked_at_once() -> None:
     look = Look("heads", "main", "head:main", see)
     collector = Collector(DOORS, clock, None, timedelta())
     for _ in range(8):
-        collector.observe(cast(World, _Blank(clock)), lambda _: [look])
+        looked(collector, [look], clock)
         clock.advance(timedelta(seconds=30))
     before = len(asked)
-    collector.observe(cast(World, _Blank(clock)), lambda _: [look])
-    collector.observe(cast(World, _Blank(clock)), lambda _: [look])
+    looked(collector, [look], clock)
+    looked(collector, [look], clock)
     assert len(asked) == before + 1, "it rests"
     collector.settled("head:main")
-    collector.observe(cast(World, _Blank(clock)), lambda _: [look])
+    looked(collector, [look], clock)
     assert len(asked) == before + 2
 
 
@@ -119,10 +122,10 @@ def test_a_target_that_nobody_asks_for_any_more_wakes_nobody() -> None:
     clock = FakeClock()
     gone = Look("slots", "n1", "machine:n1", lambda _: Unreachable("no answer", clock.now()), by_gate=True)
     collector = Collector(DOORS, clock, None, timedelta())
-    collector.observe(cast(World, _Blank(clock)), lambda _: [gone])
+    looked(collector, [gone], clock)
     assert collector.wake_at == clock.now() + timedelta(seconds=1)
     clock.advance(timedelta(seconds=1))
-    collector.observe(cast(World, _Blank(clock)), lambda _: [])
+    looked(collector, [], clock)
     assert collector.wake_at is None
 
 
@@ -131,11 +134,11 @@ def test_an_answer_in_time_asks_for_no_other_pass_and_a_late_one_does(scene: Sce
     collector = Collector(DOORS, CLOCK, scene.pool, timedelta(seconds=LONG), woken.set)
     head = Look("heads", "main", "head:main", lambda _: Present("answers", CLOCK.now()))
     for _ in range(MANY):
-        assert isinstance(collector.observe(cast(World, _Blank()), lambda _: [head]).heads["main"], Present)
+        assert isinstance(looked(collector, [head]).heads["main"], Present)
     assert not woken.is_set()
     hasty = Collector(DOORS, CLOCK, scene.pool, timedelta(), woken.set)
     hung = [scene.hung_look(0)]
-    (unseen,) = hasty.observe(cast(World, _Blank()), lambda _: hung).slots.values()
+    (unseen,) = looked(hasty, hung).slots.values()
     assert isinstance(unseen, Unreachable)
     assert not woken.is_set()
     scene.let_go.set()
@@ -149,9 +152,8 @@ def test_an_answer_that_came_late_is_used_by_the_pass_after_it(scene: Scene, *, 
     late: list[Look] = [scene.slow_look()]
 
     def one_pass() -> Observed:
-        world = cast(World, _Blank())
-        first = collector.observe(world, lambda _: late if asked_first else [])
-        second = collector.observe(world, lambda _: [] if asked_first else late)
+        first = looked(collector, late if asked_first else [])
+        second = looked(collector, [] if asked_first else late)
         return first if asked_first else second
 
     (unseen,) = one_pass().heads.values()
@@ -165,21 +167,12 @@ def test_an_answer_that_came_late_is_used_by_the_pass_after_it(scene: Scene, *, 
 def test_a_late_answer_that_nobody_asks_for_any_more_is_forgotten(scene: Scene) -> None:
     woken = Event()
     collector = Collector(DOORS, CLOCK, scene.pool, timedelta(), woken.set)
-    collector.observe(cast(World, _Blank()), lambda _: [scene.slow_look()])
+    looked(collector, [scene.slow_look()])
     scene.let_go.set()
     assert woken.wait(LONG)
     for _ in range(3):
-        collector.observe(cast(World, _Blank()), lambda _: [])
+        looked(collector, [])
     assert not collector._running
-
-
-class _Blank:
-    observed = Observed()
-
-    def __init__(self, clock: Clock = CLOCK) -> None:
-        self.now = clock.now()
-
-    in_flight: frozenset[str] = frozenset()
 
 
 def test_machines_that_hang_keep_no_other_effect_waiting(scene: Scene) -> None:

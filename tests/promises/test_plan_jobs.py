@@ -30,7 +30,7 @@ def test_a_submission_id_is_used_once(world: World) -> None:
     plan, before = settled(world)
     used = Counter(a.submission_id for record in before.ledger.jobs.values() for a in record.attempts)
     new = Counter(effect.submission_id for effect in effects(plan, SubmitAttempt))
-    live = {attempt.submission_id for _, _, attempt in live_attempts(before)}
+    live = {attempt.submission_id for _, _, attempt in live_attempts(before.ledger)}
     assert all(count == 1 for count in new.values())
     assert all(who in live or who not in used for who in new)
 
@@ -49,7 +49,7 @@ def test_a_job_gets_nodes_that_nobody_has_and_that_stay(world: World) -> None:
     held = holders(before)
     stopped = {(effect.cluster, effect.node) for effect in effects(plan, StopSlot)}
     restarted = {effect.cluster for effect in effects(plan, StartHead)}
-    live = {attempt.submission_id for _, _, attempt in live_attempts(before)}
+    live = {attempt.submission_id for _, _, attempt in live_attempts(before.ledger)}
     taken: set[tuple[str, str]] = set()
     for effect in effects(plan, SubmitAttempt):
         if effect.submission_id in live:
@@ -67,8 +67,8 @@ def test_a_job_gets_nodes_that_nobody_has_and_that_stay(world: World) -> None:
 @given(worlds())
 def test_no_head_gets_more_than_it_may_run(world: World) -> None:
     before = settled(world)[1]
-    was = Counter(attempt.cluster for _, _, attempt in live_attempts(before))
-    now = Counter(attempt.cluster for _, _, attempt in live_attempts(_after_intents(world)))
+    was = Counter(attempt.cluster for _, _, attempt in live_attempts(before.ledger))
+    now = Counter(attempt.cluster for _, _, attempt in live_attempts(_after_intents(world).ledger))
     for cluster, count in now.items():
         loaded = before.desired.objects.get(ObjectId("Cluster", "", cluster))
         bound = loaded.document.spec.max_running_jobs if loaded is not None else 0

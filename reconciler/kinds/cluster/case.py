@@ -160,7 +160,7 @@ def cases(world: World) -> Iterator[Case]:
         for identity, document, digest in documents(world, "Cluster")
         if isinstance(document, Cluster)
     }
-    attempts = Counter(attempt.cluster for _, _, attempt in live_attempts(world))
+    attempts = Counter(attempt.cluster for _, _, attempt in live_attempts(world.ledger))
     nodes = Counter(key.partition("/")[0] for key in world.ledger.nodes)
     for name in sorted({*desired, *world.ledger.clusters}):
         identity, spec, digest = desired.get(name, (ObjectId("Cluster", "", name), None, ""))

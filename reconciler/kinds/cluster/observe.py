@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from reconciler.kind import Doors, Look
 from reconciler.model.cluster import Cluster
-from reconciler.model.ledger import ClusterRecord, HeadRecord
+from reconciler.model.ledger import ClusterRecord, HeadRecord, Ledger
 from reconciler.model.machine import Machine
 from reconciler.model.ray import HeadSeen
 from reconciler.model.sighting import Present, Sighting
@@ -14,16 +14,15 @@ from reconciler.model.world import Role, SlotId, World
 from reconciler.remote.slots import see_slot
 
 
-def looks(world: World) -> Iterator[Look]:
+def looks(ledger: Ledger) -> Iterator[Look]:
     """Look at every recorded head, its nodes and its live attempts: one poll per head."""
-    for name, record in sorted(world.ledger.clusters.items()):
+    for name, record in sorted(ledger.clusters.items()):
         if record.head is not None:
-            yield _head_look(world, name, record.head)
+            yield _head_look(name, record.head, attempts_in_ray(ledger, name))
 
 
-def _head_look(world: World, name: str, head: HeadRecord) -> Look:
+def _head_look(name: str, head: HeadRecord, ids: tuple[str, ...]) -> Look:
     address = head_address(name, head)
-    ids = attempts_in_ray(world, name)
 
     def see(doors: Doors) -> Sighting[HeadSeen]:
         began = doors.clock.now()

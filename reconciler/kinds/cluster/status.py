@@ -28,7 +28,7 @@ def _one(world: World, identity: ObjectId, document: Cluster | None, story: Stor
     sight = world.observed.heads.get(identity.name)
     asked = not (isinstance(sight, Unreachable) and not sight.asked)
     state, health = _state(record, story, ready=view.ready, asked=asked)
-    running = sum(1 for _, _, attempt in live_attempts(world) if attempt.cluster == identity.name)
+    running = sum(1 for _, _, attempt in live_attempts(world.ledger) if attempt.cluster == identity.name)
     nodes = [r for k, r in world.ledger.nodes.items() if k.startswith(f"{identity.name}/")]
     head = record.head
     detail = {

@@ -8,7 +8,7 @@ import orjson
 from reconciler.kind import Doors, Look
 from reconciler.model.json import as_number, as_text
 from reconciler.model.layout import job_dir
-from reconciler.model.ledger import Attempt
+from reconciler.model.ledger import Attempt, Ledger
 from reconciler.model.outcome import FailureKind
 from reconciler.model.sighting import Present, Sighting, Unreachable
 from reconciler.model.views import ClusterView, cluster_view, live_attempts
@@ -21,9 +21,9 @@ FILE_LIMIT = 64 * 1024
 MESSAGE_LIMIT = 2000
 
 
-def looks(world: World) -> Iterator[Look]:
+def looks(ledger: Ledger) -> Iterator[Look]:
     """Read the job directory of every attempt that may run."""
-    for _, _, attempt in live_attempts(world):
+    for _, _, attempt in live_attempts(ledger):
         yield _directory_look(attempt)
 
 
@@ -81,7 +81,7 @@ def _result(document: Mapping[str, Any]) -> Result:
 def looks_then(world: World) -> Iterator[Look]:
     """Ask the claiming machine about attempts that Ray runs no longer and that left no result."""
     views: dict[str, ClusterView] = {}
-    for _, _, attempt in live_attempts(world):
+    for _, _, attempt in live_attempts(world.ledger):
         if attempt.cluster not in views:
             views[attempt.cluster] = cluster_view(world, attempt.cluster)
         if _in_doubt(world, attempt, views[attempt.cluster]):

@@ -61,7 +61,7 @@ def answers(world: World, lines: Mapping[str, Line]) -> Iterator[Decision]:
 
 def placed(world: World, lines: Mapping[str, Line]) -> Mapping[str, Answer]:
     """Return what the queue says, by pool; a pool that cannot be used blocks only its own."""
-    held, live = holders(world), Counter(attempt.cluster for _, _, attempt in live_attempts(world))
+    held, live = holders(world), Counter(attempt.cluster for _, _, attempt in live_attempts(world.ledger))
     alive: dict[str, Mapping[str, RayNode]] = {}
     rooms: dict[str, dict[str, Room]] = {}
     found: dict[str, Answer] = {}

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 def attempts() -> dict[str, Attempt]:
     """Return the live attempts of the site, by the name of their job."""
-    return {identity.name: attempt for identity, _, attempt in live_attempts(living())}
+    return {identity.name: attempt for identity, _, attempt in live_attempts(living().ledger)}
 
 
 def _pass_with(table: str, key: object, sighting: Sighting[Any]) -> None:
