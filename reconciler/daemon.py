@@ -15,8 +15,9 @@ from reconciler.loop import Loop, PassReport
 
 log = logging.getLogger(__name__)
 
-# Effects that end together are settled by one pass instead of one each.
-BREATH = timedelta(milliseconds=10)
+# Effects that end together, or a signal and the watch that tell of the same commit, are one pass instead of one
+# each; and what a pass has begun is not slowed by the looks of the next one.
+BREATH = timedelta(milliseconds=50)
 # A quiet world is looked at this often even without any timer, so that a stopped scheduler is no stopped daemon.
 LONGEST_SLEEP = timedelta(seconds=30)
 # What a pass could not do now, a full disk or another leader, is not tried a hundred times a second.
