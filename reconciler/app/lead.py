@@ -3,8 +3,8 @@
 import gc
 import logging
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,7 +26,7 @@ from reconciler.model.ledger import META_KEY, Change, Table
 from reconciler.observe.collect import Collector
 from reconciler.record.history import History
 from reconciler.record.journal import LedgerFault
-from reconciler.record.leader import Leadership
+from reconciler.record.leader import Leadership, living_leader
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.recorder import Recorder
 from reconciler.record.scribe import Scribe
@@ -62,11 +62,16 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """What keeps a lead company: what wakes it, what it hides, who tells readers, and who hears of its moments."""
+    """What keeps a lead company: what wakes it, what it hides, who tells readers, and who hears of its moments.
+
+    `hands` write for readers, one word after the other. `other` names the leader that lives beside us, if any.
+    """
 
     wakeups: Wakeups
     redaction: Redaction
     recorder: Recorder
+    hands: Executor
+    other: Callable[[], str]
     passing: Passing = go_on
 
 
@@ -83,14 +88,22 @@ def company(
 
     With the `troubles` of the lead before, each of them is told once. Raises FilesError without a place to write.
     """
-    place = ground(settings).status
+    here = ground(settings)
+    place = here.status
     status, history = StatusWriter(place, clock, redaction), History(place, clock, redaction)
     hands = ThreadPoolExecutor(1, thread_name_prefix="rayops-status")
     recorder = Recorder(Scribe(status, history, hands), ALL, clock, troubles)
+
+    def other() -> str:
+        return living_leader(here.shared, place, clock, _name())
+
+    # Until it leads itself, as then its leadership is asked: one may have begun while a directory hung.
+    recorder.only_while(lambda: not other())
     try:
-        yield Company(wakeups, redaction, recorder, passing)
+        yield Company(wakeups, redaction, recorder, hands, other, passing)
     finally:
-        if not recorder.flush(LAST_WORDS.total_seconds()):
+        # After all that was told before, and after the farewell of a leader.
+        if not wait([hands.submit(_nothing)], LAST_WORDS.total_seconds()).done:
             log.warning("not all was written for readers", extra={"seconds": LAST_WORDS.total_seconds()})
         hands.shutdown(wait=False, cancel_futures=True)
 
@@ -110,9 +123,7 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
         store = LedgerStore(here.state, here.shared, clock)
         ledger = store.open()
         if isinstance(ledger, LedgerFault):
-            recorder.read_only(str(ledger))
-            recorder.beat(0, os.getpid(), "")
-            raise ReadOnly(str(ledger))
+            raise ReadOnly(_refuse(around, str(ledger)))
         # First all that may refuse: nobody must stand down for a daemon that cannot lead.
         published = publish(settings, here)
         pool = ThreadPoolExecutor(HANDS, thread_name_prefix="rayops")
@@ -124,8 +135,10 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
         remote = source_of(settings, clock, settings.paths.state / "mirror", called_off)
         source = Apart(remote, clock, patience, wakeups.wake_for_source, called_off)
         stack.callback(source.close)
-        leadership = Leadership(here.shared, clock, f"{os.uname().nodename}:{os.getpid()}")
+        leadership = Leadership(here.shared, clock, _name())
         term = leadership.take(ledger.meta.term)
+        # Where words to readers are written: a share that hangs must not keep us from ending.
+        stack.callback(around.hands.submit, leadership.leave)
         recorder.only_while(leadership.holds)
         passing("lead")
         ledger = store.commit([Change(Table.META, META_KEY, replace(ledger.meta, term=term))])
@@ -205,8 +218,25 @@ def _lead_or_say(settings: Settings, clock: Clock, around: Company) -> None:
         with suppress(ReadOnly):  # that is told already
             _lead(settings, clock, around)
     except FilesError as error:
-        around.recorder.read_only(error.message)
-        around.recorder.beat(0, os.getpid(), "")
+        _refuse(around, error.message)
+
+
+def _refuse(around: Company, reason: str) -> str:
+    """Say that nothing is done here, and why: to readers, unless a living leader speaks to them. Return it."""
+    leader = around.other()
+    around.recorder.read_only(reason, leader)
+    if leader:
+        return f"{reason} ({leader} leads this site)"
+    around.recorder.beat(0, os.getpid(), "")
+    return reason
+
+
+def _name() -> str:
+    return f"{os.uname().nodename}:{os.getpid()}"
+
+
+def _nothing() -> None:
+    """Do nothing, after what was to be done before."""
 
 
 def _lead(settings: Settings, clock: Clock, around: Company) -> None:

@@ -18,7 +18,8 @@ from reconciler.cli.text import clock_time, moment, span
 from reconciler.model.ids import ObjectId
 from reconciler.remote.files import Files, FilesError
 
-# The daemon beats every ten seconds; one that pauses for a restart or a slow pass is not yet silent.
+# The daemon beats every ten seconds; one that pauses for a restart or a slow pass is not yet silent. Other
+# daemons think the same: a test compares this with record/leader.py.
 STALE_AFTER = timedelta(minutes=2)
 DOCUMENT_LIMIT = 4 << 20
 INDEX_LIMIT = 64 << 20

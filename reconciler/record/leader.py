@@ -3,13 +3,27 @@
 A term is a file that its leader created exclusively in the shared directory. Whoever holds the highest one leads.
 The gates on all machines refuse lower terms than they have seen, so that a leader that was paused and overtaken can
 do no harm in the moment before it notices.
+
+What people read is the leader's to write, too: a daemon that may not lead speaks to them only when no leader lives.
 """
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
 
 from reconciler.clock import Clock
 from reconciler.model.json import canonical
+from reconciler.model.moment import Moment
 from reconciler.remote.files import Files, FilesError
 
 FOLDER = ".rayops/leader"
+# What a leader says of itself, again and again, in the status directory.
+HEARTBEAT = "heartbeat.json"
+# As long readers take a daemon that says nothing for one that lives.
+SILENT_AFTER = timedelta(minutes=2)
 # Terms that stay on disk for people to read; older ones say nothing that the newest does not.
 KEPT = 8
 
@@ -28,9 +42,9 @@ class Leadership:
         """Become the leader with a term above `at_least` and above every term on disk; return it."""
         while True:
             term = max([at_least, *self._terms()]) + 1
-            note = canonical({"leader": self._name, "since": self._clock.now().wall.isoformat(timespec="seconds")})
-            if self._shared.create(f"{FOLDER}/{term}", note + b"\n"):
-                self.term, self._note = term, note + b"\n"
+            note = self._signed(since=self._clock.now())
+            if self._shared.create(f"{FOLDER}/{term}", note):
+                self.term, self._note = term, note
                 self._tidy()
                 return term
 
@@ -45,6 +59,18 @@ class Leadership:
             return highest
         return None if self._is_ours() else self.term
 
+    def leave(self) -> None:
+        """Say that nobody leads any more, unless somebody else does; who cannot say it is taken for dead later."""
+        with suppress(FilesError):
+            if self.lost_to() is None:
+                note = self._signed(left=self._clock.now())
+                self._shared.write(f"{FOLDER}/{self.term}", note)
+                self._note = note
+
+    def _signed(self, **moments: Moment) -> bytes:
+        said = {what: moment.wall.isoformat(timespec="seconds") for what, moment in moments.items()}
+        return canonical({"leader": self._name, **said}) + b"\n"
+
     def _is_ours(self) -> bool:
         path = f"{FOLDER}/{self.term}"
         found = self._shared.read(path, limit=1024)
@@ -58,8 +84,48 @@ class Leadership:
             return True
 
     def _terms(self) -> list[int]:
-        return [int(name) for name in self._shared.list(FOLDER) if name.isdecimal()]
+        return _terms(self._shared)
 
     def _tidy(self) -> None:
         for term in sorted(self._terms())[:-KEPT]:
             self._shared.remove(f"{FOLDER}/{term}")
+
+
+def living_leader(shared: Files, status: Files, clock: Clock, besides: str) -> str:
+    """Return who leads this site and lives, as far as the files show; nothing when nobody does, `besides` left out.
+
+    A leader lives that began or spoke a moment ago and has not said that it left.
+    """
+    try:
+        highest = max(_terms(shared), default=None)
+        note = _said(shared, f"{FOLDER}/{highest}") if highest is not None else None
+    except FilesError:
+        note = {}  # nobody can say; then whoever spoke to readers a moment ago may lead
+    if note is None or "left" in note or note.get("leader") == besides:
+        return ""
+    with suppress(FilesError):  # where nothing can be read, nothing will be written either
+        beat = _said(status, HEARTBEAT)
+        # A daemon that has made no pass is one that may not act.
+        signs = [note.get("since"), beat.get("at") if beat.get("pass") else None]
+        if any(_is_recent(sign, clock) for sign in signs):
+            return str(note.get("leader", "another daemon"))
+    return ""
+
+
+def _is_recent(sign: Any, clock: Clock) -> bool:
+    try:
+        return clock.now().wall - datetime.fromisoformat(sign) < SILENT_AFTER
+    except (TypeError, ValueError):
+        return False
+
+
+def _said(files: Files, path: str) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(files.read(path, limit=1024) or b"")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _terms(shared: Files) -> list[int]:
+    return [int(name) for name in shared.list(FOLDER) if name.isdecimal()]

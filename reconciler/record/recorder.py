@@ -62,8 +62,18 @@ class Recorder:
             self._tell(world, plan, told, self._overview(world, plan, problem, trouble))
         self._scribe.events(events)
 
-    def read_only(self, reason: str) -> None:
-        """Say that the daemon acts on nothing, and why; what is written of objects stays as it was."""
+    def read_only(self, reason: str, leader: str = "") -> None:
+        """Say that the daemon acts on nothing, and why; what is written of objects stays as it was.
+
+        While a `leader` lives it is the leader that readers hear: then this goes into the log alone, once.
+        """
+        if leader:
+            text = f"{reason}; {leader} leads this site, and readers hear from it alone"
+            if self._troubles.get("unheard") != text:
+                log.warning("trouble", extra={"where": "pass", "text": text})
+            self._troubles["unheard"] = text
+            return
+        self._troubles.pop("unheard", None)
         self._scribe.tell([], [], Overview(revision="", read_only=reason), whole=False)
         self._scribe.events(self._troubles_told(None, reason, self._clock.now()))
 

@@ -21,13 +21,13 @@ from reconciler.record.document import (
     summary,
 )
 from reconciler.record.index import Index, Row
+from reconciler.record.leader import HEARTBEAT
 from reconciler.record.plan_file import PlanFile
 from reconciler.record.text import Redaction, plain, written
 from reconciler.remote.files import Files, FilesError, FileStamp
 
 INDEX = "index.json"
 SUMMARY = "summary.json"
-HEARTBEAT = "heartbeat.json"
 PLAN = "plan.json"
 # Names the documents that are being written, until the index tells of them: what it says of them may be untrue.
 WRITING = "writing.json"

@@ -3,13 +3,18 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,13 +63,21 @@ class Daemon:
         return self.process.wait(timeout=30)
 
 
+@contextmanager
+def running(premises: Premises) -> Iterator[Daemon]:
+    started = Daemon(premises)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.kill()
+        started.process.wait(timeout=30)
+
+
 @pytest.fixture
 def daemon(premises: Premises) -> Iterator[Daemon]:
-    started = Daemon(premises)
-    yield started
-    if started.process.poll() is None:
-        started.process.kill()
-    started.process.wait(timeout=30)
+    with running(premises) as started:
+        yield started
 
 
 def is_read_only(premises: Premises) -> bool:
@@ -177,6 +190,70 @@ def test_one_pass_without_a_ledger_is_refused_and_told(premises: Premises) -> No
     assert "recover" in said.err
     assert is_read_only(premises)
     assert not (premises.state / "ledger").exists()
+
+
+@pytest.fixture
+def lost(premises: Premises, tmp_path: Path) -> Premises:
+    """Give the same site to an operator whose settings name another state directory, an empty one."""
+    made = copy(premises)
+    made.state, made.home = tmp_path / "elsewhere", tmp_path / "lost"
+    made.home.mkdir()
+    made.file = made.home / "rayops.toml"
+    made.file.write_text(premises.file.read_text().replace(f'"{premises.state}"', f'"{made.state}"'))
+    return made
+
+
+def told(premises: Premises) -> str:
+    """Return all that readers can read of whether the daemon acts."""
+    events = [path.read_text() for path in sorted((premises.status / "history").iterdir())]
+    return (premises.status / "summary.json").read_text() + "".join(events)
+
+
+def beat(premises: Premises) -> Mapping[str, Any]:
+    """Return who spoke last, and when."""
+    said: Mapping[str, Any] = json.loads((premises.status / "heartbeat.json").read_text())
+    return said
+
+
+def speaks(premises: Premises, daemon: Daemon) -> Callable[[], bool]:
+    """Return whether a daemon is heard, a second or more from now."""
+    begin = datetime.now(UTC)
+    return lambda: (
+        beat(premises)["pid"] == daemon.process.pid and datetime.fromisoformat(beat(premises)["at"]) > begin
+    )
+
+
+def test_a_daemon_that_may_not_act_says_nothing_to_the_readers_of_a_living_leader(
+    premises: Premises, daemon: Daemon, lost: Premises
+) -> None:
+    daemon.until((premises.status / "heartbeat.json").exists)
+    said = lost.rayops("once")
+    assert said.code == Exit.REFUSED
+    assert re.search(rf"holds no ledger.*:{daemon.process.pid} leads this site", said.err)
+    with running(lost) as refused:
+        refused.until(lambda: "holds no ledger" in refused.log.read_text())
+        # It looks again at every heartbeat of a second.
+        for _ in range(3):
+            daemon.until(speaks(premises, daemon))
+        assert refused.log.read_text().count("holds no ledger") == 1
+    assert "holds no ledger" not in told(premises)
+
+
+def test_a_daemon_that_may_not_act_tells_readers_once_the_leader_has_stopped_until_the_next_one_leads(
+    premises: Premises, daemon: Daemon, lost: Premises
+) -> None:
+    daemon.until((premises.status / "heartbeat.json").exists)
+    with running(lost) as refused:
+        refused.until(lambda: "holds no ledger" in refused.log.read_text())
+        assert daemon.end() == 0
+        refused.until(lambda: is_read_only(premises))
+        refused.until(speaks(premises, refused))
+        with running(premises) as following:
+            following.until(speaks(premises, following))
+            following.until(lambda: not is_read_only(premises))
+            following.until(speaks(premises, following))
+            assert not is_read_only(premises)
+    assert told(premises).count("holds no ledger") == 1
 
 
 def test_one_pass_says_what_it_did(premises: Premises) -> None:

@@ -1,14 +1,49 @@
 """Who leads a site is said by files that others may delete: a leader notices, and never two of them act."""
 
+import errno
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
-from reconciler.record.leader import FOLDER, Leadership
+import pytest
+
+from reconciler.cli.status import STALE_AFTER
+from reconciler.record.leader import FOLDER, SILENT_AFTER, Leadership, living_leader
+from reconciler.record.status import StatusWriter
 from reconciler.remote.disk import DiskFiles
 from tests.fakes.clock import FakeClock
+from tests.fakes.files import FakeFiles
+
+LATER = SILENT_AFTER + timedelta(seconds=1)
 
 
 def leadership(root: Path, name: str) -> Leadership:
     return Leadership(DiskFiles(root), FakeClock(), name)
+
+
+@dataclass
+class Share:
+    """What two daemons see of each other: a shared directory and a status directory."""
+
+    shared: FakeFiles = field(default_factory=FakeFiles)
+    status: FakeFiles = field(default_factory=FakeFiles)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def led_by(self, name: str) -> Leadership:
+        leader = Leadership(self.shared, self.clock, name)
+        leader.take(0)
+        return leader
+
+    def beat(self, number: int = 1) -> None:
+        assert StatusWriter(self.status, self.clock).beat(number, 7, "c1") is None
+
+    def living(self) -> str:
+        return living_leader(self.shared, self.status, self.clock, "us:1")
+
+
+@pytest.fixture
+def share() -> Share:
+    return Share()
 
 
 def test_every_leader_has_a_higher_term_and_ends_the_one_before(tmp_path: Path) -> None:
@@ -32,3 +67,69 @@ def test_a_term_that_somebody_else_took_after_it_was_deleted_is_his(tmp_path: Pa
     (tmp_path / FOLDER / "5").unlink()
     assert second.take(4) == 5
     assert (first.lost_to(), second.lost_to()) == (5, None)
+
+
+def test_nobody_leads_a_site_that_nobody_ever_led(share: Share) -> None:
+    share.beat()
+    assert share.living() == ""
+
+
+def test_a_leader_lives_from_its_beginning_and_as_long_as_it_speaks(share: Share) -> None:
+    share.led_by("one:1")
+    assert share.living() == "one:1"
+    share.clock.advance(LATER)
+    assert share.living() == ""
+    share.beat()
+    assert share.living() == "one:1"
+    share.clock.advance(LATER)
+    assert share.living() == ""
+
+
+def test_a_leader_that_left_is_not_waited_for_and_can_still_finish_its_sentence(share: Share) -> None:
+    leader = share.led_by("one:1")
+    share.beat()
+    leader.leave()
+    assert (share.living(), leader.lost_to()) == ("", None)
+    assert share.led_by("two:1").take(0) == 3
+    assert share.living() == "two:1"
+
+
+def test_a_leader_that_was_overtaken_does_not_say_that_nobody_leads(share: Share) -> None:
+    former = share.led_by("one:1")
+    share.led_by("two:1")
+    former.leave()
+    assert share.living() == "two:1"
+
+
+def test_a_daemon_that_may_not_act_is_no_leader_whatever_it_says(share: Share) -> None:
+    share.led_by("one:1")
+    share.clock.advance(LATER)
+    share.beat(0)
+    assert share.living() == ""
+
+
+def test_nobody_waits_for_himself(share: Share) -> None:
+    share.led_by("us:1")
+    share.beat()
+    assert share.living() == ""
+
+
+def test_where_the_leader_cannot_be_read_whoever_speaks_to_readers_may_lead(share: Share) -> None:
+    share.led_by("one:1")
+    share.beat()
+    share.shared.fail(errno.ESTALE, times=100)
+    assert share.living() == "another daemon"
+    share.clock.advance(LATER)
+    assert share.living() == ""
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"\xff", b'{"leader": 1, "since": 5}'])
+def test_a_note_that_says_nothing_leaves_the_heartbeat(share: Share, note: bytes) -> None:
+    share.shared.write(f"{FOLDER}/1", note)
+    assert share.living() == ""
+    share.beat()
+    assert share.living() in {"another daemon", "1"}
+
+
+def test_readers_and_daemons_call_a_leader_silent_after_the_same_time() -> None:
+    assert SILENT_AFTER == STALE_AFTER
