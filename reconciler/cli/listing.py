@@ -2,10 +2,10 @@
 
 import re
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.cli.closed import WORDS, must_be_possible
 from reconciler.cli.columns import Scene, columns, natural
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.names import ALL, JOB, KINDS, Wanted, is_kind, kind_of, wanted
@@ -21,39 +21,64 @@ _TERM = re.compile(r"(?P<absent>!)?(?P<key>[\w./-]+)(?:(?P<sign>!=|==?)(?P<value
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody wants to see. Without names it is every object of the kinds."""
+    """What somebody wants to see. Without names it is every object of the kinds; `terms` select among them."""
 
     kinds: tuple[str, ...]
     names: tuple[Wanted, ...] = ()
     team: str = ""
-    selector: Callable[[Seen], bool] = lambda _: True
+    terms: tuple["Term", ...] = ()
 
     @property
     def table(self) -> str:
         """The kind whose columns fit; nothing when there are several."""
         return self.kinds[0] if len(self.kinds) == 1 else ""
 
+    def chosen(self, found: list[Seen]) -> list[Seen]:
+        """Return those that the selector means; a word that none of the kinds can say ends the call."""
+        for term in self.terms:
+            if term.key in WORDS and term.sign and not any(term.key in seen.labels for seen in found):
+                must_be_possible(str(term), term.key, term.value, self.kinds)
+        return [seen for seen in found if all(term.fits(seen) for term in self.terms)]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition of a selector: `key`, `!key`, `key=value` or `key!=value`."""
+
+    key: str
+    sign: str = ""
+    value: str = ""
+    absent: bool = False
+
+    def fits(self, seen: Seen) -> bool:
+        """Say whether an object is as the condition says."""
+        fact = _fact(seen, self.key)
+        return (fact == self.value) == (self.sign != "!=") if self.sign else (fact is None) == self.absent
+
+    def __str__(self) -> str:
+        return f"{self.key}{self.sign}{self.value}"
+
 
 def asked(options: Namespace) -> Asked:
     """Return what the words of a `get` mean."""
     first, *rest = options.what
     team = "" if options.all_teams else options.team
-    selector = selector_of(options.selector)
+    terms = terms_of(options.selector)
     if "/" in first:
         names = tuple(wanted(word, kind="" if _names_kind(word) else JOB, team=team) for word in options.what)
-        return Asked(tuple(dict.fromkeys(name.kind for name in names)), names, team, selector)
+        return Asked(tuple(dict.fromkeys(name.kind for name in names)), names, team, terms)
     kinds = tuple(KINDS) if first == ALL else tuple(dict.fromkeys(kind_of(word) for word in first.split(",")))
     if rest and len(kinds) > 1:
         raise Ended(Exit.USAGE, f"{rest[0]}: names go with one kind (write kind/name for several)")
     scope = team if kinds == (JOB,) else ""
-    return Asked(kinds, tuple(wanted(word, kind=kinds[0], team=scope) for word in rest), team, selector)
+    return Asked(kinds, tuple(wanted(word, kind=kinds[0], team=scope) for word in rest), team, terms)
 
 
 def look(tree: StatusTree, request: Asked, depth: Depth) -> tuple[list[Seen], list[str]]:
     """Return the objects that are asked for, and why some of the named ones are missing."""
     if not request.names:
         found = tree.all(set(request.kinds), depth)
-        return [seen for seen in found if request.team in {"", seen.id.team} and request.selector(seen)], []
+        return request.chosen([seen for seen in found if request.team in {"", seen.id.team}]), []
     named, missing = [], []
     for name in request.names:
         try:
@@ -62,7 +87,7 @@ def look(tree: StatusTree, request: Asked, depth: Depth) -> tuple[list[Seen], li
             if end.code is not Exit.NOT_FOUND:
                 raise
             missing.append(end.message)
-    return [seen for seen in named if request.selector(seen)], missing
+    return request.chosen(named), missing
 
 
 def arranged(found: list[Seen], order: str, kind: str, scene: Scene) -> list[Seen]:
@@ -78,24 +103,20 @@ def arranged(found: list[Seen], order: str, kind: str, scene: Scene) -> list[See
     return sorted(found, key=lambda seen: natural(str(_field(seen, order))))
 
 
-def selector_of(text: str) -> Callable[[Seen], bool]:
-    """Return the test that a selector like `pool=h20,state!=Running` means."""
-    tests = [_term(term.strip()) for term in text.split(",")] if text else []
-    return lambda seen: all(test(seen) for test in tests)
+def terms_of(text: str) -> tuple[Term, ...]:
+    """Return the conditions that a selector like `pool=h20,state!=Running` means."""
+    return tuple(_term(term.strip()) for term in text.split(",")) if text else ()
 
 
 def _names_kind(word: str) -> bool:
     return word.count("/") > 1 or ("/" in word and is_kind(word.partition("/")[0]))
 
 
-def _term(term: str) -> Callable[[Seen], bool]:
+def _term(term: str) -> Term:
     found = _TERM.fullmatch(term)
     if found is None or (found["absent"] and found["sign"]):
         raise Ended(Exit.USAGE, f"{term}: expected a selector such as pool=h20, state!=Running, key or !key")
-    key, sign, value = found["key"], found["sign"], found["value"]
-    if sign is None:
-        return lambda seen: (_fact(seen, key) is None) == bool(found["absent"])
-    return lambda seen: (_fact(seen, key) == value) == (sign != "!=")
+    return Term(found["key"], found["sign"] or "", found["value"] or "", absent=bool(found["absent"]))
 
 
 def _fact(seen: Seen, key: str) -> str | None:

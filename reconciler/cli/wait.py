@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler.cli.call import Call
+from reconciler.cli.closed import WORDS, must_be_possible
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.form import as_json_line
-from reconciler.cli.names import ENDED, JOB, Wanted, wanted
+from reconciler.cli.names import ENDED, JOB, KINDS, Wanted, wanted
 from reconciler.cli.seen import Seen, table_of
 from reconciler.cli.status import StatusTree
 from reconciler.cli.text import clean, clock_time
@@ -18,7 +19,6 @@ from reconciler.config import nearest
 from reconciler.model.duration import read_duration
 
 PACE = timedelta(seconds=1)
-FIELDS = ("state", "health", "sync", "condition")
 
 EXAMPLES = """\
   rayops wait job/rl/ppo --for=state=Succeeded --timeout 10m
@@ -32,11 +32,23 @@ _GOAL = re.compile(r"(?P<field>[a-z]+)=(?P<word>\w+)(?:=(?P<status>True|False|Un
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is waited for; `met` looks at an object, or at None when there is none."""
+    """What is waited for; `met` looks at an object, or at None when there is none. `field` is to say `word`."""
 
     text: str
     met: Callable[[Seen | None], bool]
-    deletion: bool = False
+    field: str = ""
+    word: str = ""
+
+    @property
+    def deletion(self) -> bool:
+        """Whether it is waited for the object's end."""
+        return not self.field
+
+    def must_be_possible(self, kind: str) -> None:
+        """End the call if no object of the kind, or of any kind without one, can ever say so."""
+        if not self.deletion:
+            said = f"--for={self.field}={self.word}"
+            must_be_possible(said, self.field, self.word, [kind] if kind else KINDS)
 
     def hopeless(self, seen: Seen | None, *, was_there: bool) -> str:
         """Return why it cannot come true any more, or nothing while it can."""
@@ -67,6 +79,7 @@ def run(call: Call) -> Exit:
     """Wait, and tell each change on the way."""
     goal = goal_of(call.options.goal)
     named = wanted(call.options.object)
+    goal.must_be_possible(named.kind)
     try:
         limit = read_duration(call.options.timeout) if call.options.timeout else None
     except ValueError as error:
@@ -75,6 +88,8 @@ def run(call: Call) -> Exit:
     told, before = "", None
     while True:
         seen = _look(call, named, goal, before)
+        if seen is not None:
+            goal.must_be_possible(seen.id.kind)
         told = _tell(call, seen, told)
         if _counts(seen, digest):
             if goal.met(seen):
@@ -137,15 +152,16 @@ def _counts(seen: Seen | None, digest: str) -> bool:
 def goal_of(text: str) -> Goal:
     """Return what the words after `--for` mean."""
     if text in {"deleted", "delete"}:
-        return Goal("deleted", lambda seen: seen is None, deletion=True)
+        return Goal("deleted", lambda seen: seen is None)
     found = _GOAL.fullmatch(text)
-    if found is None or found["field"] not in FIELDS or (found["status"] and found["field"] != "condition"):
-        hint = nearest(text.partition("=")[0], [*FIELDS, "deleted"])
+    if found is None or found["field"] not in WORDS or (found["status"] and found["field"] != "condition"):
+        hint = nearest(text.partition("=")[0], [*WORDS, "deleted"])
         raise Ended(Exit.USAGE, f"--for={text}: expected state=Succeeded, condition=Ready or deleted ({hint})")
     field, word, status = found["field"], found["word"], found["status"] or "True"
     if field == "condition":
-        return Goal(f"{word}={status}", lambda seen: seen is not None and (word, status) in _conditions(seen))
-    return Goal(text, lambda seen: seen is not None and seen.word(field) == word)
+        fact = word, status
+        return Goal(f"{word}={status}", lambda seen: seen is not None and fact in _conditions(seen), field, word)
+    return Goal(text, lambda seen: seen is not None and seen.word(field) == word, field, word)
 
 
 def _conditions(seen: Seen) -> set[tuple[str, str]]:

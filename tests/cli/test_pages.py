@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.advice import NEXT_STEP
+from reconciler.cli.closed import STATES
 from reconciler.cli.exit import Exit
-from reconciler.cli.names import ENDED, KINDS, NODE
+from reconciler.cli.names import ENDED, JOB, KINDS, NODE
 from reconciler.model.document import KINDS as DOCUMENTS
 from reconciler.model.ledger import JobState
 from reconciler.model.plan import Reason
@@ -207,6 +208,8 @@ def test_the_words_of_the_reading_verbs_are_those_of_the_nouns() -> None:
     assert KINDS.keys() - {NODE} == DOCUMENTS.keys()
     alive = {"Queued", "Starting", "Running", "Suspended", "Backoff"}
     assert {state.value for state in JobState} - alive == ENDED
+    assert set(STATES[JOB]) == {state.value for state in JobState}
+    assert STATES.keys() == KINDS.keys()
 
 
 def test_history_goes_back_through_the_days(site: Site) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.closed import CONDITIONS, STATES
 from reconciler.kind import Kind
 from reconciler.kinds import ALL
 from reconciler.model.job import StopCause
-from reconciler.model.plan import Reason
+from reconciler.model.plan import Plan, Reason
 from tests.kinds.rules import all_rules, watch
 from tests.kinds.shorthand import cases_in, compared, told, world_of
 
@@ -45,6 +46,14 @@ def test_every_reason_has_a_case() -> None:
 def test_every_cause_of_a_stop_has_a_case(cause: StopCause) -> None:
     expected = [wanted for _, case in every_case() for wanted in case["expect"] or []]
     assert any(f"'cause': '{cause.value}'" in str(wanted) for wanted in expected)
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
+def test_people_can_ask_for_every_word_that_a_kind_says(kind: Kind) -> None:
+    worlds = [world_of(case) for _, case in every_case()]
+    said = [each for world in worlds for each in kind.status(world, Plan(world.desired.revision))]
+    assert {each.state for each in said} <= set(STATES[kind.name])
+    assert {fact.type for each in said for fact in each.conditions} == set(CONDITIONS.get(kind.name, ()))
 
 
 def every_case() -> list[tuple[str, Mapping[str, Any]]]:

@@ -8,6 +8,7 @@ from reconciler.model.ledger import ClusterRecord
 from reconciler.model.plan import Plan, Reason
 from reconciler.model.projection import Face, Story, conditions, describe, stories
 from reconciler.model.sighting import Unreachable
+from reconciler.model.states import ClusterState
 from reconciler.model.status import Health, ObjectStatus
 from reconciler.model.views import cluster_view, documents, live_attempts
 from reconciler.model.world import World
@@ -50,18 +51,20 @@ def _one(world: World, identity: ObjectId, document: Cluster | None, story: Stor
     published = head is not None and head.published
     ready = ("Ready", view.ready, because.reason.value, because.text)
     file = ("HeadFilePublished", published, "Published" if published else "NotYet", f"epoch {record.epoch}")
-    return describe(world, identity, story, Face(state, health, detail, conditions(ready, file), because))
+    return describe(world, identity, story, Face(state.value, health, detail, conditions(ready, file), because))
 
 
-def _state(record: ClusterRecord, story: Story | None, *, ready: bool, asked: bool) -> tuple[str, Health]:
+def _state(record: ClusterRecord, story: Story | None, *, ready: bool, asked: bool) -> tuple[ClusterState, Health]:
     if ready:
-        return "Ready", Health.READY
+        return ClusterState.READY, Health.READY
     if record.head is None:
-        return "NoHead", Health.FAILED if story is not None and story.faulty else Health.PROGRESSING
+        return ClusterState.NO_HEAD, Health.FAILED if story is not None and story.faulty else Health.PROGRESSING
     if record.head.stopping is not None:
-        return "Stopping", Health.PROGRESSING
+        return ClusterState.STOPPING, Health.PROGRESSING
     if record.head.session is None:
-        return "Starting", Health.PROGRESSING
+        return ClusterState.STARTING, Health.PROGRESSING
     if story is not None and (story.reason is Reason.MACHINE_UNREACHABLE or not asked):
-        return "Unknown", Health.UNKNOWN
-    return ("Verifying", Health.PROGRESSING) if not record.head.published else ("Silent", Health.DEGRADED)
+        return ClusterState.UNKNOWN, Health.UNKNOWN
+    if not record.head.published:
+        return ClusterState.VERIFYING, Health.PROGRESSING
+    return ClusterState.SILENT, Health.DEGRADED

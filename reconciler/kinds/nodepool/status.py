@@ -11,6 +11,7 @@ from reconciler.model.nodepool import Node, NodePool
 from reconciler.model.plan import Because, Plan, Reason
 from reconciler.model.projection import FAULTS, Face, Story, conditions, describe, stories
 from reconciler.model.ray import RayNode
+from reconciler.model.states import NodeState, PoolState
 from reconciler.model.status import Health, ObjectStatus
 from reconciler.model.views import cluster_view, documents, frozen_because, holders
 from reconciler.model.world import World
@@ -74,9 +75,9 @@ def _alive(world: World) -> dict[str, Mapping[str, RayNode]]:
 
 def _one(seen: _Seen, identity: ObjectId, document: NodePool | None, story: Story | None) -> ObjectStatus:
     rows = list(_rows(seen, document, story))
-    online = sum(1 for row in rows if row["state"] == "online")
+    online = sum(1 for row in rows if row["state"] == NodeState.ONLINE)
     gpus = document.spec.per_node.gpus if document is not None else 0
-    free = sum(1 for row in rows if row["state"] == "online" and row["job"] is None)
+    free = sum(1 for row in rows if row["state"] == NodeState.ONLINE and row["job"] is None)
     detail = {
         "cluster": document.spec.cluster if document is not None else None,
         "nodes": rows,
@@ -85,21 +86,21 @@ def _one(seen: _Seen, identity: ObjectId, document: NodePool | None, story: Stor
     text = f"{online} of {len(rows)} nodes are online"
     ready = ("Ready", online == len(rows), "AllOnline" if online == len(rows) else "SomeMissing", text)
     state, health = _state(rows, document)
-    face = Face(state, health, detail, conditions(ready), Because(Reason.AS_DESIRED, text))
+    face = Face(state.value, health, detail, conditions(ready), Because(Reason.AS_DESIRED, text))
     return describe(seen.world, identity, story, face)
 
 
-def _state(rows: list[dict[str, Any]], document: NodePool | None) -> tuple[str, Health]:
-    states = [row["state"] for row in rows]
+def _state(rows: list[dict[str, Any]], document: NodePool | None) -> tuple[PoolState, Health]:
+    states = {NodeState(row["state"]) for row in rows}
     if document is None:
-        return "Leaving", Health.PROGRESSING
-    if all(state == "online" for state in states):
-        return "Ready", Health.READY
-    if any(state in {"lost", "unhealthy"} for state in states):
-        return "Degraded", Health.DEGRADED
-    if all(state in {"online", "draining", "offline"} for state in states):
-        return "Draining", Health.READY
-    return "Joining", Health.PROGRESSING
+        return PoolState.LEAVING, Health.PROGRESSING
+    if states <= {NodeState.ONLINE}:
+        return PoolState.READY, Health.READY
+    if states & {NodeState.LOST, NodeState.UNHEALTHY}:
+        return PoolState.DEGRADED, Health.DEGRADED
+    if states <= {NodeState.ONLINE, NodeState.DRAINING, NodeState.OFFLINE}:
+        return PoolState.DRAINING, Health.READY
+    return PoolState.JOINING, Health.PROGRESSING
 
 
 def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterator[dict[str, Any]]:
@@ -120,7 +121,7 @@ def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterat
         yield {
             "name": name,
             "host": nodes[name].host if name in nodes else (record.machine.host if record is not None else ""),
-            "state": state,
+            "state": state.value,
             "reason": because.reason.value if because is not None else "",
             "message": because.text if because is not None else "",
             "gpus": document.spec.per_node.gpus if document is not None else 0,
@@ -129,14 +130,14 @@ def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterat
         }
 
 
-def _node_state(record: NodeRecord | None, ray: RayNode | None, because: Because | None, *, out: bool) -> str:
+def _node_state(record: NodeRecord | None, ray: RayNode | None, because: Because | None, *, out: bool) -> NodeState:
     faulty = because is not None and because.reason in FAULTS
     if out:
-        return "offline" if record is None else "draining"
+        return NodeState.OFFLINE if record is None else NodeState.DRAINING
     if record is None:
-        return "unhealthy" if faulty else "pending"
+        return NodeState.UNHEALTHY if faulty else NodeState.PENDING
     if ray is not None and record.joined is not None and record.stopping is None:
-        return "online"
+        return NodeState.ONLINE
     if record.joined is not None and record.stopping is None:
-        return "lost"
-    return "unhealthy" if faulty else "pending"
+        return NodeState.LOST
+    return NodeState.UNHEALTHY if faulty else NodeState.PENDING
