@@ -196,7 +196,7 @@ def _job_record(draw: st.DrawFn, free: dict[str, list[str]], calm: bool) -> Word
         record["attempts"].append(
             {
                 "is": draw(st.sampled_from(ENDS)),
-                "failure": draw(st.sampled_from([None, "transient", "user", "lost", "preempted"])),
+                "failure": draw(st.sampled_from([None, "transient", "user", "lost", "node", "preempted"])),
                 "reason": draw(st.sampled_from(["ExitCode", "NeverRan", "Edited", "Removed", "Drained"])),
                 "ended": draw(st.sampled_from(AGES)),
                 "cleaned": draw(st.booleans()),

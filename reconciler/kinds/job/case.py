@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job, Limits
-from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, JobState, Table
+from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, JobState, Table, node_key
 from reconciler.model.moment import Moment
 from reconciler.model.plan import Because, Decision, Hold, Note, Reason
 from reconciler.model.ray import HeadAddress, HeadSeen, RayJob
@@ -97,6 +97,18 @@ class Case:
     def now(self) -> Moment:
         """The moment of this pass."""
         return self.world.now
+
+    @property
+    def died(self) -> tuple[str, ...]:
+        """The nodes of the live attempt that have died under it, as far as Ray or the ledger knows."""
+        if self.head_replaced:
+            return ()  # then all nodes are started anew
+        gone = set(self.attempt.nodes) - self.seen.living.keys() if self.seen is not None else set()
+        return tuple(node for node in self.attempt.nodes if node in gone or self._started_anew(node))
+
+    def _started_anew(self, node: str) -> bool:
+        record = self.world.ledger.nodes.get(node_key(self.attempt.cluster, node))
+        return record is not None and self.attempt.intended.is_before(record.started)
 
     def limit(self, name: str) -> timedelta | None:
         """Return a time limit: the job's own, else the site's."""

@@ -83,7 +83,9 @@ def _process_gone(case: Case, text: str) -> tuple[Decision, ...]:
     if now.since(attempt.vanished) < visibility:
         because = Because(Reason.RECORD_VANISHED, f"its process is gone; waiting for a late result; {text}")
         return case.hold(because, attempt.vanished + visibility)
-    return case.end(stopped(attempt, text, now) if attempt.stop is not None else lost(f"no result; {text}", now))
+    return case.end(
+        stopped(attempt, text, now) if attempt.stop is not None else lost(f"no result; {text}", now, case.died)
+    )
 
 
 def _vanishes(case: Case, text: str) -> tuple[Decision, ...]:

@@ -1,5 +1,6 @@
 """How an attempt ended, and what follows from it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -61,9 +62,16 @@ def stopped(attempt: Attempt, message: str, at: Moment, exit_code: int | None = 
     return Ended(_STOPPED_AS[cause], cause.value, message or cause.value, at, failure, exit_code)
 
 
-def lost(message: str, at: Moment) -> Ended:
-    """Return the end of an attempt that ran and left no result."""
-    return Ended(JobState.LOST, "NoResult", message, at, FailureClass.LOST)
+def lost(message: str, at: Moment, died: Sequence[str] = ()) -> Ended:
+    """Return the end of an attempt that ran and left no result, while these of its nodes `died`."""
+    return blamed(Ended(JobState.LOST, "NoResult", message, at, FailureClass.LOST), died)
+
+
+def blamed(ended: Ended, died: Sequence[str]) -> Ended:
+    """Return a failure as that of the nodes that died, if any did; any other end stays as it is."""
+    if ended.failure is None or not died:
+        return ended
+    return replace(ended, failure=FailureClass.NODE, message=f"{ended.message}; {', '.join(died)} died under it")
 
 
 def never_ran(attempt: Attempt, message: str, at: Moment) -> Ended:

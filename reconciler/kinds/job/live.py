@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from reconciler.kinds.job.case import Case, result_of
 from reconciler.kinds.job.doubt import burn, directory, grace, in_doubt
-from reconciler.kinds.job.ending import ended_by, lost, never_ran, stopped, time_run
+from reconciler.kinds.job.ending import blamed, ended_by, lost, never_ran, stopped, time_run
 from reconciler.kinds.job.submit import submission
 from reconciler.model.effect import StopAttempt
 from reconciler.model.job import FailureClass, StopCause
@@ -42,14 +42,16 @@ def _told_to_stop(case: Case) -> tuple[Decision, ...] | None:
         if case.ray is None or case.attempt.vanished is not None:
             # Found without Ray and ended by its machine; Ray may write a record anew when it notices that.
             text = "Ray no longer ran it, and its runner was told to stop"
-    return case.end(lost(text, case.now))
+    return case.end(lost(text, case.now, case.died))
 
 
 def _result_is_there(case: Case) -> tuple[Decision, ...] | None:
     seen = result_of(case)
     if seen is None or seen.result is None:
         return None
-    return case.end(ended_by(seen.result, case.attempt, case.now))
+    ended = ended_by(seen.result, case.attempt, case.now)
+    # Other ends have their reason already: only of a program that failed nobody knows why it did.
+    return case.end(blamed(ended, case.died) if seen.result.outcome == "exited" else ended)
 
 
 def _directory_unreadable(case: Case) -> tuple[Decision, ...] | None:
