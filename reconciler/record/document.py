@@ -23,6 +23,9 @@ _ROW_MESSAGE = 200
 # Of lists in `detail` the index keeps what tables show: how many, which, and in what state.
 _ROW_FIELDS = ("name", "number", "state", "nodes")
 
+# What makes a row of a list in `detail` a part with a life of its own, such as a node of a pool.
+_PART = {"name", "state"}
+
 JsonDocument = Mapping[str, Any]
 
 
@@ -76,7 +79,7 @@ def document(status: ObjectStatus, before: JsonDocument, now: datetime, redactio
         "health": status.health.value,
         "reason": status.reason,
         "message": one_line(redaction.hide(status.message)),
-        "detail": detail,
+        "detail": {key: _parts(value, _detail(before).get(key), now) for key, value in detail.items()},
     }
     conditions = [_condition(each, before, now, redaction) for each in status.conditions[:MAX_CONDITIONS]]
     same = {**said, "conditions": conditions}
@@ -147,6 +150,19 @@ def pretty(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
+def _parts(value: Any, before: object, now: datetime) -> Any:
+    """Return a list of parts that have a name and a state, each with the moment when that began; else the value."""
+    if not isinstance(value, list) or not all(isinstance(each, dict) and each.keys() >= _PART for each in value):
+        return value
+    old = {each.get("name"): each for each in _tables(before)}
+    return [_aged("state", each, old.get(each["name"]), now) for each in value]
+
+
+def _detail(before: JsonDocument) -> JsonDocument:
+    detail = before.get("detail")
+    return detail if isinstance(detail, dict) else {}
+
+
 def _condition(condition: Condition, before: JsonDocument, now: datetime, redaction: Redaction) -> JsonDocument:
     old = next((each for each in _tables(before.get("conditions")) if each.get("type") == condition.type), {})
     lasts = old.get("status") == condition.status and isinstance(old.get("lastTransitionTime"), str)
@@ -193,13 +209,13 @@ def _read_only(reason: str) -> JsonDocument | None:
     return {"reason": reason} if reason else None
 
 
-def _aged(same: str, trouble: JsonDocument | None, before: object, now: datetime) -> JsonDocument | None:
-    """Return a trouble with its beginning: that of the one before, if `same` of both is the same."""
-    if trouble is None:
+def _aged(same: str, fact: JsonDocument | None, before: object, now: datetime) -> JsonDocument | None:
+    """Return a fact with its beginning: that of the one before, if `same` of both is the same."""
+    if fact is None:
         return None
     old = before if isinstance(before, dict) else {}
-    lasts = old.get(same) == trouble[same] and isinstance(old.get("since"), str)
-    return {**trouble, "since": old["since"] if lasts else written(now)}
+    lasts = old.get(same) == fact[same] and isinstance(old.get("since"), str)
+    return {**fact, "since": old["since"] if lasts else written(now)}
 
 
 def _held(held: Held) -> JsonDocument:

@@ -21,14 +21,14 @@ ATTEMPT = {
     "exitCode": None,
 }
 NODES = [
-    {"name": "n1", "host": "10.0.0.1", "state": "online", "gpus": 4, "job": "rl/ppo", "since": NOW, "reason": ""},
+    {"name": "n1", "host": "10.0.0.1", "state": "online", "gpus": 4, "job": "rl/ppo", "started": NOW, "reason": ""},
     {
         "name": "n2",
         "host": "10.0.0.2",
         "state": "lost",
         "gpus": 4,
         "job": None,
-        "since": None,
+        "started": None,
         "reason": "NodeLost",
     },
 ]
@@ -86,7 +86,7 @@ def test_tables_are_filled(site: Site) -> None:
     ]
     pool = " ".join(site.call("get", "pools").lines[1].split())
     assert pool == "h20 Degraded Synced Ready main 2 0/4 30m AsDesired"
-    assert site.call("get", "nodes").lines[1].split() == ["n1", "online", "h20", "4", "rl/ppo", "0s", "-"]
+    assert site.call("get", "nodes").lines[1].split() == ["n1", "online", "h20", "4", "rl/ppo", "30m", "-"]
     assert "n1,n2" in site.call("get", "jobs", "-o", "wide").out
     assert len(site.call("get", "all", "-o", "name").lines) == 7
 

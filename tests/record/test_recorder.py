@@ -42,6 +42,9 @@ class Site:
     def says(self) -> dict[str, Mapping[str, Any]]:
         """Return what all documents say, without since when and after what."""
         found = {path: orjson.loads(self.files.read(path) or b"") for path in self.status.paths()}
+        for each in found.values():
+            for node in each["detail"]["nodes"] if each["kind"] == "NodePool" else ():
+                del node["since"]
         return {path: {key: each[key] for key in SAID} for path, each in found.items()}
 
 

@@ -210,6 +210,30 @@ def test_since_and_history_follow_the_state() -> None:
     assert [(e["state"], e["reason"]) for e in document["history"]] == [("Queued", "AsDesired"), ("Running", "New")]
 
 
+def test_the_parts_of_an_object_say_since_when_they_are_as_they_are() -> None:
+    def pool(**states: str) -> ObjectStatus:
+        rows = [{"name": name, "state": state, "started": START} for name, state in states.items()]
+        return replace(_cluster(), kind="NodePool", detail={"nodes": rows})
+
+    def since() -> dict[str, str]:
+        return {row["name"]: row["since"] for row in _read(daemon.files, "nodepool/main.json")["detail"]["nodes"]}
+
+    daemon = _Daemon()
+    daemon.write(pool(n1="pending", n2="pending"))
+    began = since()["n1"]
+    joined = daemon.later()
+    daemon.write(pool(n1="online", n2="pending"))
+    assert since() == {"n1": joined, "n2": began}
+    daemon.later()
+    daemon.restart()
+    stamp = daemon.files.stamp("nodepool/main.json")
+    daemon.write(pool(n1="online", n2="pending"))
+    assert daemon.files.stamp("nodepool/main.json") == stamp
+    lost = daemon.later()
+    daemon.write(pool(n1="lost", n3="pending"))
+    assert since() == {"n1": lost, "n3": lost}
+
+
 def test_history_is_bounded() -> None:
     daemon = _Daemon()
     for i in range(25):

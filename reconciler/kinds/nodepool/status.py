@@ -125,7 +125,7 @@ def _rows(seen: _Seen, document: NodePool | None, story: Story | None) -> Iterat
             "reason": because.reason.value if because is not None else "",
             "message": because.text if because is not None else "",
             "gpus": document.spec.per_node.gpus if document is not None else 0,
-            "since": record.started.wall if record is not None else None,
+            "started": record.started.wall if record is not None else None,
             "job": busy.get(name),
         }
 
