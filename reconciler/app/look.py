@@ -14,7 +14,7 @@ from reconciler.kinds import ALL
 from reconciler.loop import settled_plan
 from reconciler.model.desired import Desired
 from reconciler.model.plan import Plan
-from reconciler.model.snapshot import SourceProblem
+from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.world import Observed, World
 from reconciler.observe.collect import Collector
 from reconciler.record.journal import LedgerFault
@@ -40,7 +40,10 @@ def preview(settings: Settings, clock: Clock, tree: Path | None, revision: str |
         ledger = LedgerStore(here.state, here.shared, clock).look()
         if isinstance(ledger, LedgerFault):
             raise ReadOnly(str(ledger))
-        desired = _desired_of(settings, clock, tree, revision, stack)
+        if tree is not None:
+            desired = _tree(tree, clock, ledger.meta.applied, stack)
+        else:
+            desired = _desired_of(settings, clock, revision, stack)
         pool = ThreadPoolExecutor(settings.machines.parallel, thread_name_prefix="rayops")
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         through = doors(settings, here, ledger, clock, Redaction(), stack)
@@ -54,17 +57,22 @@ def preview(settings: Settings, clock: Clock, tree: Path | None, revision: str |
         return Preview(world, plan)
 
 
-def _desired_of(
-    settings: Settings, clock: Clock, tree: Path | None, revision: str | None, stack: ExitStack
-) -> Desired:
-    if tree is not None:
-        source: Source = DirectorySource(tree.resolve(), clock)
-    else:
-        # The daemon holds its own mirror; planning has one beside it.
-        source = source_of(settings, clock, settings.paths.state / "plan-mirror")
+def _tree(tree: Path, clock: Clock, applied: str | None, stack: ExitStack) -> Desired:
+    """Return what a work tree asks for; an empty one is no wish, as for a daemon that has `applied` something."""
+    source = DirectorySource(tree.resolve(), clock)
+    stack.callback(source.close)
+    return _loaded(source, source.latest(applied))
+
+
+def _desired_of(settings: Settings, clock: Clock, revision: str | None, stack: ExitStack) -> Desired:
+    # The daemon holds its own mirror; planning has one beside it.
+    source = source_of(settings, clock, settings.paths.state / "plan-mirror")
     stack.callback(source.close)
     newest = source.latest(None)
-    found = source.at(revision) if revision is not None else newest
+    return _loaded(source, source.at(revision) if revision is not None else newest)
+
+
+def _loaded(source: Source, found: Snapshot | SourceProblem) -> Desired:
     if isinstance(found, SourceProblem):
         raise Refused(f"{found.fault.value}: {found.message}")
     return Loader().load(found, source.read)
@@ -78,7 +86,7 @@ def recover(settings: Settings, clock: Clock, *, adopt: bool) -> Rebuilt:
     with ExitStack() as stack:
         here = ground(settings)
         stack.enter_context(only_daemon(settings))
-        desired = _desired_of(settings, clock, None, None, stack)
+        desired = _desired_of(settings, clock, None, stack)
         rebuilt = rebuild(here.shared, desired, clock.now())
         if adopt:
             LedgerStore(here.state, here.shared, clock).adopt(rebuilt.ledger)

@@ -30,7 +30,11 @@ class Validate:
 
     def run(self, call: Call) -> Exit:
         """Print every mistake; exit with 2 if there is one."""
-        desired = WorkTree.read(call.options.tree, call.around.clock).desired
+        tree = WorkTree.read(call.options.tree, call.around.clock)
+        desired = tree.desired
+        if not tree.files and not desired.errors:
+            where = "*.yaml or *.yml below it; hidden folders and links are left out"
+            raise Ended(Exit.USAGE, f"{call.options.tree}: no desired file was found here ({where})")
         if call.options.output == "json":
             text = orjson.dumps(_document(desired), option=orjson.OPT_INDENT_2).decode()
             call.screen.line(safe_json(text))

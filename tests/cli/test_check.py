@@ -130,6 +130,22 @@ def test_a_folder_that_is_not_there_is_a_wrong_call(tmp_path: Path) -> None:
     assert (said.code, said.err) == (Exit.USAGE, f"{tmp_path}/nowhere: there is no such folder\n")
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_folder_without_any_desired_file_is_a_wrong_call_too(tmp_path: Path, form: str) -> None:
+    (tmp_path / "notes.txt").write_text("nothing that is desired")
+    (tmp_path / ".github").mkdir()
+    (tmp_path / ".github/x.yaml").write_text("on: push")
+    said = validate(tmp_path, "-o", form)
+    assert (said.code, said.out) == (Exit.USAGE, "")
+    assert said.err.startswith(f"{tmp_path}: no desired file was found here")
+
+
+def test_a_file_that_is_not_read_is_told_even_if_it_is_the_only_one(tmp_path: Path) -> None:
+    (tmp_path / "site.YAML").write_text("kind: Site")
+    said = validate(tmp_path)
+    assert (said.code, said.err) == (Exit.USAGE, "0 objects, 1 mistakes\n")
+
+
 def test_checking_changes_nothing(state: Repo) -> None:
     before = {path: path.stat().st_mtime_ns for path in state.root.rglob("*")}
     validate(state.root)

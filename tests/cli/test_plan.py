@@ -281,6 +281,15 @@ def test_what_cannot_be_planned_is_refused(
     assert said.err.startswith(says.format(premises.home)), said.err
 
 
+def test_an_empty_work_tree_is_a_wrong_path_once_something_was_applied(premises: Premises) -> None:
+    premises.rayops("once")
+    empty = premises.home / "empty"
+    empty.mkdir()
+    said = premises.rayops("plan", "--tree", str(empty))
+    assert (said.code, said.out) == (Exit.REFUSED, "")
+    assert said.err.startswith(f"EmptyTree: {empty} holds no desired file")
+
+
 def test_a_missing_share_is_no_plan(premises: Premises) -> None:
     premises.shared.rmdir()
     assert premises.rayops("plan").code == Exit.UNREACHABLE
