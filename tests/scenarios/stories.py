@@ -52,6 +52,13 @@ class Story:
         """Return the state that a status file tells."""
         return str(self.status(path).get("state"))
 
+    def history(self, target: str) -> list[str]:
+        """Return what happened to an object, as a reader of the history finds it."""
+        days = [f"history/{name}" for name in self.world.status.list("history")]
+        lines = b"".join(self.world.status.read_elsewhere(day) or b"" for day in days).splitlines()
+        events = [json.loads(line) for line in lines]
+        return [event["message"] for event in events if event["object"] == target]
+
     def runs(self) -> list[tuple[str, str]]:
         """Return what really ran, and how each of it ended."""
         return [(run.submission_id, run.outcome or "runs") for run in self.world.machines.runners.runs if run.began]

@@ -46,6 +46,20 @@ def test_a_site_says_why_it_holds_and_is_as_desired_again_once_that_is_approved(
     assert (site["state"], site["reason"]) == ("Ready", "AsDesired")
 
 
+def test_a_removal_is_told_once(story: Story) -> None:
+    ran, waits = story.job("ran", seconds=5), story.job("waits", seconds=5, suspend=True)
+    story.people.commit()
+    story.live(60)
+    story.people.remove([ran.uid, waits.uid])
+    story.people.commit()
+    story.live(60)
+    for name in ("ran", "waits"):
+        assert story.status(f"job/rl/{name}") == {}
+        assert [text for text in story.history(f"job/rl/{name}") if text.startswith("removed")] == [
+            "removed from the repo; nothing of it is left"
+        ]
+
+
 def test_a_job_whose_head_dies_runs_once_more_and_only_after_the_first_run_is_gone(story: Story) -> None:
     story.job("long", seconds=600, retry=1)
     story.people.commit()

@@ -14,10 +14,10 @@ from reconciler.kinds.job.submit import next_number
 from reconciler.model.effect import DeleteRayRecord
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import StopCause
-from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState, node_key
+from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, JobState, Table, node_key
 from reconciler.model.nodepool import NodePool
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
-from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id
+from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id, known_key
 from reconciler.model.world import World
 from reconciler.queue.placement import Waiting
 
@@ -97,7 +97,10 @@ def _removed(case: Case) -> tuple[Decision, ...] | None:
     if (leftover := _leftover(case)) is not None:
         return leftover
     because = Because(Reason.REMOVED, "removed from the repo; nothing of it is left")
-    return (Note(case.id, because, case.set(None), Weight.REMOVES),)
+    # All that is known of it goes at once: one event tells its end.
+    known = known_key(case.id)
+    forgotten = (Change(Table.KNOWN, known, None),) if known in case.world.ledger.known else ()
+    return (Note(case.id, because, (*case.set(None), *forgotten), Weight.REMOVES),)
 
 
 def _other_generation(case: Case) -> tuple[Decision, ...] | None:
