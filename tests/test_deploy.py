@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -53,6 +54,54 @@ def test_the_unit_starts_what_there_is() -> None:
     assert verb_named(name) is not None
     assert (before, after) == (["--config", "/etc/rayops/rayops.toml"], [])
     assert program == "/opt/rayops/current/bin/rayops", "where install.sh puts it"
+
+
+PIPELINES = (".github/workflows/validate.yaml", ".gitea/workflows/validate.yaml", ".gitlab-ci.yml")
+TEMPLATE = DEPLOY.parent / "state-repo-template"
+
+
+@pytest.mark.parametrize("path", PIPELINES)
+def test_a_pipeline_of_the_template_installs_what_the_repo_names_and_nothing_else(path: str) -> None:
+    installed = re.findall(r"pip\"? install (.*?)(?: &&|$)", (TEMPLATE / path).read_text(), re.MULTILINE)
+    assert installed == ["--requirement requirements.txt"]
+
+
+def test_what_the_template_names_can_be_installed_from_a_repo_of_this_checkout(tmp_path: Path) -> None:
+    origin, named = tmp_path / "origin", tmp_path / "requirements.txt"
+    parts = ("reconciler", "schemas", "state-repo-template", "pyproject.toml", "README.md")
+    for part in parts:
+        source = DEPLOY.parent / part
+        if source.is_dir():
+            shutil.copytree(source, origin / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, origin / part)
+    as_somebody = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false")
+    for words in (
+        ("init", "--quiet"),
+        ("add", "--all"),
+        ("commit", "--quiet", "--message", "A release"),
+        ("tag", "v1"),
+    ):
+        subprocess.run(["git", "-C", str(origin), *as_somebody, *words], check=True)
+    text = (TEMPLATE / "requirements.txt").read_text()
+    url, count = re.subn(r"(?<=git\+)https://\S+$", f"file://{origin}@v1", text, flags=re.MULTILINE)
+    assert count == 1
+    named.write_text(url)
+    # What builds it and what it needs are here already.
+    options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-index")
+    wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        *options,
+        "--wheel-dir",
+        str(tmp_path),
+        "--requirement",
+        str(named),
+    ]
+    subprocess.run(wheel, check=True)
+    assert [path.name.split("-")[0] for path in tmp_path.glob("*.whl")] == ["rayops"]
 
 
 # What the daemon can do without; the score below differs between versions of systemd.
