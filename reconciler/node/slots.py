@@ -207,7 +207,10 @@ class Look:
 
     def _is_alive(self, process: Process) -> bool:
         row = self.rows.get(process.pid)
-        return row is not None and row.process == process and row.living
+        if row is not None and row.process == process:
+            return row.living
+        # The record is read after the table, and may name what began in between.
+        return processes.alive(process)
 
 
 def all_slots(site: Path) -> list[Slot]:
