@@ -4,13 +4,35 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import Change, Known, Table
+from reconciler.model.ledger import Change, Known, Ledger, Table
 from reconciler.model.plan import Because, Note, Reason
 from reconciler.model.views import departed, known_key, object_id
 from reconciler.model.world import World
 
 # Names of clusters and pools are part of what runs (labels, paths, ports' owners): those are replaced, not moved.
 MOVABLE = frozenset({"Job", "Team", "User"})
+
+
+def never_in_force(world: World) -> frozenset[ObjectId]:
+    """Return what lingers without a trace in the ledger: its file came and went while nothing could be written.
+
+    Nothing of it was begun, so nothing of it is to be kept; a restart would not even know of it. Begun now, under a
+    name that no file gives any more, it might run a second time under the name that it has by now.
+    """
+    return frozenset(who for who in world.desired.lingering if not _has_trace(world.ledger, who))
+
+
+def _has_trace(ledger: Ledger, identity: ObjectId) -> bool:
+    # Not only in the table of what was in force: a ledger that was rebuilt has what runs, and knows less.
+    if known_key(identity) in ledger.known or ledger.job(identity) is not None:
+        return True
+    match identity.kind:
+        case "Cluster":
+            return identity.name in ledger.clusters
+        case "NodePool":
+            return any(record.pool == identity.name for record in ledger.nodes.values())
+        case _:
+            return False
 
 
 def moves(world: World) -> Iterator[Note]:

@@ -1,6 +1,6 @@
 """From the world to one plan: every kind's decisions, held back, braked and put in order."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from operator import attrgetter
@@ -14,7 +14,7 @@ from reconciler.model.views import departed, frozen_because, object_id, unknown
 from reconciler.model.world import World
 from reconciler.plan.brakes import brake
 from reconciler.plan.lint import lint
-from reconciler.plan.moves import moves, perhaps_moved
+from reconciler.plan.moves import moves, never_in_force, perhaps_moved
 from reconciler.plan.order import in_order
 from reconciler.plan.pace import paced
 
@@ -53,15 +53,17 @@ class Decided:
 
 def decide(world: World, planners: Mapping[str, PlanKind]) -> Decided:
     """Return what is decided about a world: for the same one the same, whatever the order of its parts."""
+    fleeting = never_in_force(world)
+    world = _without(world, fleeting)
     if renamed := tuple(moves(world)):
         # Records get their new names first; the next pass decides about them under these.
         return Decided(renamed)
     doubtful = perhaps_moved(world)
-    # Who left under the new name as well has perhaps left altogether.
-    moving = frozenset(old for new, old in doubtful.items() if new not in world.desired.lingering)
+    moving = frozenset(doubtful.values())
     world = _without(world, doubtful)
     decisions = [decision for kind in sorted(planners) for decision in planners[kind](world)]
     decisions.extend(_doubt(doubtful))
+    decisions.extend(_nothing_begun(fleeting))
     decisions.extend([*_known(world, decisions)])
     # Nearly all decisions are to wait; nothing holds those back.
     holds = [d for d in decisions if isinstance(d, Hold)]
@@ -101,16 +103,22 @@ def still_holds(plan: Plan, made_for: World, planned: Moment, world: World) -> b
     )
 
 
-def _without(world: World, doubtful: Mapping[ObjectId, ObjectId]) -> World:
-    if not doubtful:
+def _without(world: World, some: Collection[ObjectId]) -> World:
+    if not some:
         return world
-    objects = {who: loaded for who, loaded in world.desired.objects.items() if who not in doubtful}
+    objects = {who: loaded for who, loaded in world.desired.objects.items() if who not in some}
     return replace(world, desired=replace(world.desired, objects=objects))
 
 
 def _doubt(doubtful: Mapping[ObjectId, ObjectId]) -> Iterator[Hold]:
     for identity, old in sorted(doubtful.items()):
         text = f"it may be {old} under a new name; mend the broken file in teams/{old.team}, which may be that one"
+        yield Hold(identity, Because(Reason.INVALID, text))
+
+
+def _nothing_begun(fleeting: Collection[ObjectId]) -> Iterator[Hold]:
+    for identity in sorted(fleeting):
+        text = "its file is gone before anything of it was begun; it waits for a file that can be read"
         yield Hold(identity, Because(Reason.INVALID, text))
 
 

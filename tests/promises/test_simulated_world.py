@@ -3,7 +3,10 @@
 Some worlds are played here; beside the tests `make test` plays 2,000 (`python -m tests.simulator`).
 """
 
+import json
 import re
+from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -37,6 +40,32 @@ def test_a_find_is_told_with_its_seed_its_promise_and_the_shortest_story(
     story = told.partition("the shortest story:\n")[2]
     assert [event.split("'")[1] for event in story.splitlines() if "Event(" in event] == ["edit_job"] * 2
     assert re.search(r"^8 worlds played in \d+ s, [1-8] of them broke a promise", told, re.MULTILINE)
+
+
+def test_a_job_that_was_renamed_while_nothing_could_be_written_down_has_one_name() -> None:
+    world = World(1)
+    world.live(20)
+    people = world.people
+    world.shared.mounted = False
+    job = people.new(replace(world.some_wish(Random(1)), team="rl", after="", seconds=5, code=0))
+    people.commit()
+    world.live(20)
+    broken = people.new(replace(job, name=""))
+    people.steer(broken.uid, broken=True)
+    people.commit()
+    world.live(20)
+    people.steer(job.uid, name="renamed")
+    people.commit()
+    world.live(20)
+    world.shared.mend()
+    world.live(60)
+    assert world.daemon is not None
+    assert world.daemon.ledger is not None
+    assert world.daemon.ledger.jobs["job/rl/renamed"].closed is not None
+    assert f"job/rl/{job.name}" not in world.daemon.ledger.jobs
+    told = json.loads(world.status.read_elsewhere(f"job/rl/{job.name}.json") or b"{}")
+    assert "gone before anything of it was begun" in told["message"]
+    world.settle()
 
 
 def test_nobody_dies_of_putting_a_ledger_back() -> None:

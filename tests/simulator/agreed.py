@@ -30,6 +30,10 @@ def key_of(run: Run) -> Key:
     return int(uid), int(version)
 
 
+def _key_of(wish: Wish) -> str:
+    return f"Job/{wish.team}/{wish.name}"
+
+
 class Agreed:
     """Follows what is in force in one world."""
 
@@ -44,6 +48,8 @@ class Agreed:
         self.gone: set[int] = set()
         # By team and name: what was in force under it last.
         self._last: dict[tuple[str, str], Wish] = {}
+        # By team and name: what was ever written down while a file described it.
+        self._written: set[tuple[str, str]] = set()
         # Teams in which a broken file may describe anything.
         self.unsettled: frozenset[str] = frozenset()
         # When a job last became another one: edited, or back after it was let go.
@@ -211,16 +217,21 @@ class Agreed:
         fresh = [each for _, each in attempts if each.stop is not None and each.submission_id not in self.condemned]
         if fresh:
             self._stops_not_too_many(fresh)
+        self._written.update(
+            (wish.team, wish.name) for wish in self.force.values() if _key_of(wish) in ledger.known
+        )
 
     def _begins(self, name: str, attempt: Attempt) -> None:
         _, team, job = name.split("/")
         uid = self._world.people.named[team, job]
         wish = self.force.get(uid)
+        # A broken file keeps what was in force; of what was never written down nothing is to be kept.
+        is_kept = team in self.unsettled and (team, job) in self._written
         if wish is not None and wish.name != job and team in self.unsettled:
             # Renamed and edited while a broken file may be the old one: to anybody these are two jobs by now.
-            wish = self._last[team, job]
-        if wish is None and (left := self.waiting.get(uid)) is not None and left.team in self.unsettled:
-            wish = left
+            wish = self._last[team, job] if is_kept else None
+        if wish is None and is_kept:
+            wish = self.waiting.get(uid)
         if wish is None:
             raise Broken("I36", f"{attempt.submission_id} begins, and no file that can be read describes its job")
         self.intents[attempt.submission_id] = wish
