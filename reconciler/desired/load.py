@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 from reconciler.desired.cache import Cache, Kept
 from reconciler.desired.check import Checks
-from reconciler.desired.parse import Errors, is_document, misplaced, parse_all, team_of
+from reconciler.desired.parse import Errors, is_document, is_place, misplaced, parse_all, team_of, teams_in
 from reconciler.model.derived import Edition, differences
-from reconciler.model.desired import Desired, FileError, Loaded
+from reconciler.model.desired import ANY_TEAM, Desired, FileError, Loaded, homes
 from reconciler.model.ids import ObjectId
 from reconciler.model.snapshot import Snapshot
 from reconciler.remote.files import Files
@@ -76,13 +77,13 @@ class Loader:
         """Begin as if the files of the accepted objects had been loaded before, and no others."""
         accepted = self._accepted = kept.objects
         sources = Counter(good.path for good in accepted.values())
-        # What a path says that two objects came from is not known.
-        alone = [good for good in accepted.values() if sources[good.path] == 1]
+        # What a path says that two objects came from is not known, nor one that its object has left.
+        alone = [good for good in accepted.values() if sources[good.path] == 1 and good.content_id]
         self._known = {good.content_id: good for good in accepted.values()}
         self._judged = {good.path: good.content_id for good in alone}
         self._good = {good.path: good for good in alone}
         self._claims = {good.id: (good.path,) for good in alone}
-        self._lingering = {who for who, good in accepted.items() if sources[good.path] > 1}
+        self._lingering = accepted.keys() - self._claims.keys()
         self._desired = replace(self._desired, objects=Edition(accepted), problems=kept.problems or {})
         self._is_checked = kept.problems is not None
 
@@ -136,7 +137,8 @@ class Loader:
         """Say whether a refused entry stands, as of now, where a document is or was: a file, or a whole folder."""
         if self._judged.get(path) == refusal:
             return False
-        return is_document(path.lower()) or any(known.startswith(f"{path}/") for known in self._judged)
+        left = (self._accepted[who].path for who in self._lingering)
+        return is_place(path) or any(known.startswith(f"{path}/") for known in chain(self._judged, left))
 
     def _is_too_large(self, files: Mapping[str, str]) -> bool:
         return sum(map(is_document, files)) > self._max_objects
@@ -145,8 +147,8 @@ class Loader:
         error = FileError(
             "", 1, 1, "", f"there are more than {self._max_objects} files", "nothing of this is applied"
         )
-        teams = frozenset({"", *map(team_of, snapshot.files), *(who.team for who in self._desired.objects)})
-        return replace(self._desired, revision=snapshot.revision, errors=(error,), unsettled=teams)
+        unsettled = frozenset({"", ANY_TEAM})
+        return replace(self._desired, revision=snapshot.revision, errors=(error,), unsettled=unsettled)
 
     def _look(
         self, changed: Sequence[str], files: Mapping[str, str], read: Read
@@ -218,8 +220,7 @@ class Loader:
     def _settle(self, revision: str, touched: set[ObjectId]) -> Desired:
         # Never the difference of two views, which goes through all there is.
         lost = [path for path in self._broken if path not in self._good]
-        unsettled = frozenset(team_of(path if is_document(path) else f"{path}/any.yaml") for path in lost)
-        unsettled |= self._in_two_minds(touched)
+        unsettled = frozenset(chain.from_iterable(map(teams_in, lost))) | self._in_two_minds(touched)
         self._lingering = set()
         before = {who: self._accepted.get(who) for who in touched}
         objects = Edition.of(self._desired.objects).next({who: self._accept(who, unsettled) for who in touched})
@@ -244,7 +245,7 @@ class Loader:
             for who in self._contested | touched
             if len(paths := self._claims.get(who, ())) > 1 and who not in self._accepted
         }
-        return frozenset(team for who, paths in doubtful.items() for path in paths for team in _scope(who, path))
+        return frozenset(team for who, paths in doubtful.items() for team in (who.team, *map(team_of, paths)))
 
     def _accept(self, who: ObjectId, unsettled: frozenset[str]) -> Loaded | None:
         """Decide what one object is now, if it is there."""
@@ -257,11 +258,14 @@ class Loader:
         last = self._accepted.get(who)
         if last is None:
             return None
-        if not paths and not _scope(who, last.path) & unsettled:
+        if not paths and homes(who).isdisjoint(unsettled):
             del self._accepted[who]
             return None
         # Two files describe it, or its file is gone while a broken one may be its new home.
         self._lingering.add(who)
+        if last.path not in paths and last.content_id:
+            # Whatever is at that path next is another file, after a restart too.
+            last = self._accepted[who] = replace(last, content_id="")
         is_unchanged = last.path in set(paths) - self._broken.keys() and self._good[last.path] is last
         return last if is_unchanged else replace(last, stale=True)
 
@@ -288,10 +292,6 @@ def _no_collection() -> Iterator[None]:
             gc.unfreeze()
         if was_on:
             gc.enable()
-
-
-def _scope(who: ObjectId, path: str) -> frozenset[str]:
-    return frozenset({who.team, team_of(path)})
 
 
 def _twice(path: str, who: ObjectId, others: Sequence[str]) -> FileError:

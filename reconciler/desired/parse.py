@@ -1,5 +1,6 @@
 """One file: its bytes become a document, or errors with places."""
 
+import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -7,15 +8,17 @@ import orjson
 from pydantic import ValidationError
 
 from reconciler.desired import explain, yaml
-from reconciler.model.desired import FileError, Loaded, Said
+from reconciler.model.desired import ANY_TEAM, FileError, Loaded, Said
 from reconciler.model.document import from_json, identity
-from reconciler.model.ids import ObjectId
+from reconciler.model.ids import NAME_PATTERN, ObjectId
 from reconciler.model.json import fitted
 from reconciler.model.spec import spec_digest
 
 # Its path, which only names it, its content id, and its content.
 File: TypeAlias = tuple[str, str, bytes]
 Errors: TypeAlias = tuple[FileError, ...]
+
+_FOLDER = re.compile(f"users|clusters|nodepools|teams(/{NAME_PATTERN[1:-1]}(/jobs)?)?")
 
 
 def is_document(path: str) -> bool:
@@ -71,6 +74,18 @@ def team_of(path: str) -> str:
     """Return the team whose folder holds the file, or nothing: `teams/<team>/...`."""
     team, slash, _ = path.removeprefix("teams/").partition("/")
     return team if slash and path.startswith("teams/") else ""
+
+
+def teams_in(path: str) -> frozenset[str]:
+    """Return the teams of which documents may be at a path, or below it if it is a folder."""
+    if path == "teams":
+        return frozenset({"", ANY_TEAM})
+    return frozenset({team_of(path if is_document(path) else f"{path}/any.yaml")})
+
+
+def is_place(path: str) -> bool:
+    """Say whether documents are expected at a path or below it, whatever there is: it is one or a usual folder."""
+    return is_document(path.lower()) or _FOLDER.fullmatch(path) is not None
 
 
 def misplaced(path: str, found: ObjectId) -> FileError | None:

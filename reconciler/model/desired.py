@@ -60,7 +60,8 @@ class Said:
 class Loaded:
     """One object as its file says. `digest` covers what runs (model/spec.py).
 
-    `stale` is set when the file at this revision is broken and this is its last good content.
+    `stale` is set when the file at this revision is broken and this is its last good content. `content_id` is empty
+    once the object has left the file at `path` and is kept only because it may be in another one.
     """
 
     id: ObjectId
@@ -81,6 +82,17 @@ class Loaded:
         return self.said.written
 
 
+# Among the names of teams: any of them. No team can be called so.
+ANY_TEAM = "*"
+
+
+def homes(identity: ObjectId) -> frozenset[str]:
+    """Return the teams in whose folders the file of an object may be; the empty name means the site's own files."""
+    if identity.kind == "Team":
+        return frozenset({"", identity.name, ANY_TEAM})
+    return frozenset({identity.team, ANY_TEAM} if identity.team else {""})
+
+
 @dataclass(frozen=True, slots=True)
 class Desired:
     """Everything people asked for at one revision.
@@ -88,7 +100,7 @@ class Desired:
     `errors` lists broken files; `problems` lists, per object, what its file cannot know (a pool that does not
     exist, a dependency cycle): such an object is held, nothing of it is undone. `unsettled` names teams (empty for
     the site's own objects) with a broken file that never was good, or with two files for one object of which none
-    was accepted: they may describe an object that is missing here, so nothing that belongs to them may be removed.
+    was accepted: they may describe an object that is missing here, so nothing that they hide may be removed.
     `lingering` are objects that no file describes any more and that stay in force only because a broken file may.
     """
 
@@ -98,3 +110,12 @@ class Desired:
     problems: Mapping[ObjectId, tuple[str, ...]] = field(default_factory=dict)
     unsettled: frozenset[str] = frozenset()
     lingering: frozenset[ObjectId] = frozenset()
+
+    def hides(self, identity: ObjectId) -> bool:
+        """Say whether a file that is not understood may describe an object."""
+        return not homes(identity).isdisjoint(self.unsettled)
+
+    def hidden_in(self, identity: ObjectId) -> str:
+        """Name the folders with files that are not understood and may describe an object."""
+        names = {"": "the site's own files", ANY_TEAM: "teams"}
+        return " or ".join(names.get(team, f"teams/{team}") for team in sorted(homes(identity) & self.unsettled))

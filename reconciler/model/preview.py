@@ -41,7 +41,8 @@ def differences(world: World, plan: Plan) -> tuple[Difference, ...]:
         if identity in renames:
             continue
         if known is None:
-            found.append(Difference(identity, Op.ADD, f"from {loaded.path}"))
+            if identity not in world.desired.lingering:
+                found.append(Difference(identity, Op.ADD, f"from {loaded.path}"))
         elif known.digest != loaded.digest:
             found.append(Difference(identity, Op.CHANGE, f"what runs changes, in {loaded.path}"))
     found.extend(
@@ -50,7 +51,7 @@ def differences(world: World, plan: Plan) -> tuple[Difference, ...]:
         if (identity := object_id(key)) not in world.desired.objects
         and key not in moved
         # A broken file may describe it: the planner removes nothing of that team, either.
-        and identity.team not in world.desired.unsettled
+        and not world.desired.hides(identity)
     )
     return tuple(sorted(found))
 

@@ -77,8 +77,8 @@ def _part(decision: Action | Note) -> str:
 
 
 def _not_yet(world: World, identity: ObjectId) -> Because:
-    if identity.team in world.desired.unsettled:
-        where = f"teams/{identity.team}" if identity.team else "the site's own files"
+    if world.desired.hides(identity):
+        where = world.desired.hidden_in(identity)
         return Because(
             Reason.INVALID, f"no file describes it, but a broken file in {where} may be it; mend that one"
         )
@@ -106,7 +106,7 @@ def _leaving(world: World) -> list[str]:
 
 def _perhaps_elsewhere(world: World, identity: ObjectId) -> bool:
     """Say whether a broken file may describe an object that left."""
-    return identity in world.desired.lingering or identity.team in world.desired.unsettled
+    return identity in world.desired.lingering or world.desired.hides(identity)
 
 
 def _release(world: World, leaving: list[str]) -> Iterator[Note]:

@@ -41,7 +41,7 @@ def moves(world: World) -> Iterator[Note]:
     for key in departed(world):
         identity, known = object_id(key), world.ledger.known[key]
         # One whose removal has begun is not the same any more; one that a broken file may describe has not left.
-        if known.released or identity.team in world.desired.unsettled:
+        if known.released or world.desired.hides(identity):
             continue
         if identity.kind in MOVABLE:
             gone[(identity.kind, known.digest)].append(identity)
@@ -72,7 +72,7 @@ def perhaps_moved(world: World) -> dict[ObjectId, ObjectId]:
     lingering = {
         (identity.kind, identity.team, digest): identity
         for identity, digest in left
-        if identity.kind in MOVABLE and identity.team in world.desired.unsettled
+        if identity.kind in MOVABLE and world.desired.hides(identity)
     }
     return {
         identity: old

@@ -62,7 +62,7 @@ def decide(world: World, planners: Mapping[str, PlanKind]) -> Decided:
     moving = frozenset(doubtful.values())
     world = _without(world, doubtful)
     decisions = [decision for kind in sorted(planners) for decision in planners[kind](world)]
-    decisions.extend(_doubt(doubtful))
+    decisions.extend(_doubt(world, doubtful))
     decisions.extend(_nothing_begun(fleeting))
     decisions.extend([*_known(world, decisions)])
     # Nearly all decisions are to wait; nothing holds those back.
@@ -110,9 +110,10 @@ def _without(world: World, some: Collection[ObjectId]) -> World:
     return replace(world, desired=replace(world.desired, objects=objects))
 
 
-def _doubt(doubtful: Mapping[ObjectId, ObjectId]) -> Iterator[Hold]:
+def _doubt(world: World, doubtful: Mapping[ObjectId, ObjectId]) -> Iterator[Hold]:
     for identity, old in sorted(doubtful.items()):
-        text = f"it may be {old} under a new name; mend the broken file in teams/{old.team}, which may be that one"
+        where = world.desired.hidden_in(old)
+        text = f"it may be {old} under a new name; mend the broken file in {where}, which may be that one"
         yield Hold(identity, Because(Reason.INVALID, text))
 
 

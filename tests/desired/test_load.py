@@ -148,6 +148,38 @@ def test_a_folder_that_became_a_link_is_in_force_after_a_restart_too() -> None:
     assert before.unsettled == {"rl"}
 
 
+@pytest.mark.parametrize(
+    ("link", "hidden", "seen"),
+    [
+        ("teams", [ObjectId("Job", "rl", "a"), ObjectId("Team", "", "rl")], []),
+        ("teams/rl", [ObjectId("Job", "rl", "a"), ObjectId("Team", "", "rl")], [user_id("alice")]),
+        ("teams/rl/jobs", [ObjectId("Job", "rl", "a")], [ObjectId("Job", "nlp", "a")]),
+        ("users", [user_id("alice")], [ObjectId("Job", "rl", "a")]),
+    ],
+)
+def test_a_usual_folder_that_is_a_link_hides_what_may_be_in_it_although_nothing_is_remembered(
+    link: str, hidden: list[ObjectId], seen: list[ObjectId]
+) -> None:
+    repo = Repo()
+    repo.rejected[link] = "it is a symbolic link"
+    desired = repo.commit({"site.yaml": SITE})
+    assert [error.path for error in desired.errors] == [link]
+    assert all(map(desired.hides, hidden))
+    assert not any(map(desired.hides, seen))
+
+
+def test_a_link_in_the_place_of_all_teams_keeps_what_they_have() -> None:
+    repo = Repo()
+    before = repo.commit(
+        {"teams/rl/a.yaml": job("a"), "teams/nlp/b.yaml": job("b", "nlp"), "c.yaml": user("carol")}
+    )
+    repo.rejected["teams"] = "it is a symbolic link"
+    assert repo.commit({"teams/rl/a.yaml": None, "teams/nlp/b.yaml": None}).objects.keys() == before.objects.keys()
+    assert repo.commit({"c.yaml": None}).objects.keys() == before.objects.keys()
+    repo.rejected.clear()
+    assert repo.commit({"d.yaml": user("dora")}).objects.keys() == {user_id("dora")}
+
+
 def test_links_that_replace_no_document_are_nobodys_business() -> None:
     repo = Repo()
     repo.rejected["docs"] = "it is a symbolic link"
@@ -294,7 +326,7 @@ def test_too_many_files_change_nothing() -> None:
     desired = repo.load(b=user("b"), c=user("c"), d=user("d"))
     assert set(desired.objects) == {user_id("alice")}
     assert "more than 3" in desired.errors[0].message
-    assert "" in desired.unsettled
+    assert desired.hides(ObjectId("Job", "gone", "j"))
     assert len(repo.load(d=None).objects) == 3
 
 
@@ -589,6 +621,40 @@ def test_an_object_goes_only_when_every_file_is_understood(
         if not desired.errors:
             assert desired.objects == load_objects(repo)
         before = set(desired.objects)
+
+
+@given(commits, st.integers(0, 1), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_no_restart_lets_anything_go(
+    history: list[dict[str, bytes | None]], behind: int, is_remembered: bool
+) -> None:
+    state = FakeFiles()
+    steady, snapshots = Repo(state), []
+    for changes in history:
+        steady.commit({path: new for path, new in changes.items() if new is not None or path in steady.files})
+        snapshots.append((steady.snapshot(), dict(steady.files)))
+    if not is_remembered:
+        state.remove(FILE)
+    restarted = Repo(state)
+    # What was applied, and what came since if that could not be written down any more.
+    for snapshot, files in snapshots[-1 - behind :]:
+        restarted.files = files
+        desired = restarted.loader.load(snapshot, restarted.read)
+    for who, loaded in steady.loader.load(snapshots[-1][0], steady.read).objects.items():
+        kept = desired.objects.get(who)
+        assert desired.hides(who) if kept is None else kept.digest == loaded.digest or not is_remembered
+
+
+def test_a_file_that_comes_back_broken_may_be_any_other_after_a_restart_too() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    repo.commit({"teams/rl/a.yaml": job("a"), "teams/rl/b.yaml": job("b"), "teams/rl/new.yaml": BROKEN})
+    repo.commit({"teams/rl/a.yaml": None})
+    repo.commit({"teams/rl/a.yaml": BROKEN, "teams/rl/new.yaml": None})
+    kept = repo.commit({"teams/rl/b.yaml": None})
+    assert kept.lingering == {ObjectId("Job", "rl", "a"), ObjectId("Job", "rl", "b")}
+    repo.loader = Loader(state)
+    assert repo.commit({}).lingering == kept.lingering
 
 
 class CutShort(Exception):
