@@ -11,6 +11,9 @@ from reconciler.model.site import Brakes, Site
 from reconciler.model.views import departed, frozen_because, known_key, live_attempts, object_id, pool_of
 from reconciler.model.world import World
 
+_SITE = ObjectId("Site", "", "site")
+_STRICTEST = Brakes(max_removals=0, max_removal_percent=0, max_stops=0, max_drain_percent=0)
+
 
 @dataclass(frozen=True, slots=True)
 class _Load:
@@ -39,9 +42,9 @@ def brake(
     only another name by now, and weighs nothing.
     """
     decisions = list(decisions)
-    site = world.desired.objects.get(ObjectId("Site", "", "site"))
+    site = world.desired.objects.get(_SITE)
     spec = site.document.spec if site is not None and isinstance(site.document, Site) else None
-    brakes = spec.brakes if spec is not None else Brakes()
+    brakes = spec.brakes if spec is not None else _brakes_without_site(world)
     approved = {approval.plan for approval in spec.approvals} if spec is not None else set()
     leaving = [key for key in _leaving(world) if object_id(key) not in moving]
     loads = [
@@ -55,6 +58,12 @@ def brake(
     if not any(each.weight is Weight.REMOVES for each in held):
         braked.extend(_release(world, leaving))
     return braked, tuple(Held(each.brake, each.digest, each.text, each.what, each.targets) for each in held)
+
+
+def _brakes_without_site(world: World) -> Brakes:
+    """Return the usual brakes, or the strictest while the site has some of its own and nobody can say which."""
+    is_hidden = world.desired.hides(_SITE) and not _released(world, _SITE)
+    return _STRICTEST if is_hidden else Brakes()
 
 
 def _held_back(world: World, decision: Decision, stopped: dict[tuple[ObjectId, Weight], _Load]) -> Decision:
