@@ -6,10 +6,12 @@ Some worlds are played here; beside the tests `make test` plays 2,000 (`python -
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 from random import Random
 
 import pytest
 
+from reconciler.model.views import head_address
 from tests.simulator import __main__ as program
 from tests.simulator import lives
 from tests.simulator.oracle import Broken
@@ -75,6 +77,21 @@ def test_nobody_dies_of_putting_a_ledger_back() -> None:
     world.state.die_at = world.state.steps + 1
     lives.newest_ledger(world, 0, 0)
     assert world.newest is None
+
+
+def test_nobody_dies_of_a_request_that_arrives_late() -> None:
+    world = World(1)
+    world.live(20)
+    assert world.daemon is not None
+    assert world.daemon.ledger is not None
+    head = world.daemon.ledger.clusters["main"].head
+    assert head is not None
+    world.fate.late = 3.0
+    world.parts.ray.stop(head_address("main", head), "rl.x-0123abcd-1", timedelta(seconds=5))
+    world.state.die_at = world.state.steps + 1
+    assert world.fate.under_way
+    world._pass_time(timedelta(seconds=5))
+    assert not world.fate.under_way
 
 
 def test_a_story_that_does_not_end_is_a_find(monkeypatch: pytest.MonkeyPatch) -> None:

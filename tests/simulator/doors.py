@@ -41,6 +41,8 @@ class Fate:
     late_verb: str = ""
     cut: set[str] = field(default_factory=set)
     under_way: int = 0
+    # Whether what happens now was sent before.
+    arriving: bool = False
 
     def point(self) -> None:
         """Pass one moment, or die in it."""
@@ -65,7 +67,11 @@ class Fate:
 
         def arrive() -> None:
             self.under_way -= 1
-            act()
+            self.arriving = True
+            try:
+                act()
+            finally:
+                self.arriving = False
 
         return arrive
 

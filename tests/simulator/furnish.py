@@ -16,7 +16,8 @@ def furnish(world: "World") -> None:
     for n, cluster in enumerate(people.clusters):
         world.machines.add(Machine(f"10.0.0.{n + 1}", "ray"))
         # A canary in every token: it must come up nowhere.
-        world.state.write(f"tokens/{cluster}", f"canary-{cluster}-{'0' * 32}".encode())
+        world.tokens[cluster] = f"canary-{cluster}-{'0' * 32}"
+        world.state.write(f"tokens/{cluster}", world.tokens[cluster].encode())
     world.machines.add(Machine(SPARE, "ray"))
     for number, pool in enumerate(people.pools):
         for n in range(len(people.nodes(pool))):

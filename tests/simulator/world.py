@@ -45,9 +45,14 @@ class World:
         self.state, self.shared, self.status = FakeFiles(seed), FakeFiles(seed + 1), FakeFiles(seed + 2)
         self.machines = Machines(self.shared)
         self.fate = Fate()
-        tokens = Tokens(self.state)
+        self.tokens, tokens = dict[str, str](), Tokens(self.state)
         self.gate = FakeGate(self._hear_now, self._pass_time)
-        self.fake_ray = FakeRay(self.machines.ray, self.clock, tokens.reveal)
+        # A late request has its token with it: nobody reads the daemon's disk when it arrives.
+        self.fake_ray = FakeRay(
+            self.machines.ray,
+            self.clock,
+            lambda cluster: self.tokens[cluster] if self.fate.arriving else tokens.reveal(cluster),
+        )
         self.source = WatchedSource()
         self.people = People(self.source, self.random.choice((1, 1, 2)), self.random.choice((1, 2)))
         self.oracle = Oracle(self)
