@@ -146,6 +146,9 @@ def _closed(world: World, cluster: ClusterView) -> Because | None:
     if record.head is not None and record.head.digest != loaded.digest:
         # Else new attempts would follow each other for ever, and the edit would wait for all of them.
         return Because(Reason.CLUSTER_NOT_READY, f"cluster {cluster.name} was edited and gets a new head first")
+    if record.head is not None and record.head.stopping is not None:
+        # However well it answers: it may get the request at any moment, and is asked again.
+        return Because(Reason.CLUSTER_NOT_READY, f"the head of cluster {cluster.name} was asked to end")
     return None
 
 
