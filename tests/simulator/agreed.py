@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.job import StopCause
 from reconciler.model.ledger import Attempt, Ledger
+from reconciler.model.moment import Moment
 from reconciler.model.plan import Held
 from reconciler.model.snapshot import Snapshot
 from tests.fakes.job_runner import Run
@@ -46,6 +47,8 @@ class Agreed:
         self.force: dict[int, Wish] = {}
         self.waiting: dict[int, Wish] = {}
         self.gone: set[int] = set()
+        # Of these an upgrade has forgotten what was last good, and no file has said it since.
+        self._forgotten: set[int] = set()
         # By team and name: what was in force under it last.
         self._last: dict[tuple[str, str], Wish] = {}
         # By team and name: what was ever written down while a file described it.
@@ -57,6 +60,7 @@ class Agreed:
         # By submission id: what it was to run, and which of them were asked to stop for a reason.
         self.intents: dict[str, Wish] = {}
         self.condemned: set[str] = set()
+        self._stops: set[tuple[str, Moment]] = set()
         # By node: since when it is under drain, and how long jobs may stay.
         self._drained: dict[str, tuple[float, int | None]] = {}
         # By digest: what a brake held, by uid, and under which name.
@@ -91,6 +95,11 @@ class Agreed:
         self._approvals = said.approvals
         self._weigh()
 
+    def forget(self) -> None:
+        """Hear that the daemon was upgraded: it knows of the files only what they say now."""
+        self._heard = None
+        self._forgotten = {*self.force, *self.waiting}
+
     def _is_plain(self, said: Said, wish: Wish) -> bool:
         return self._is_readable(wish) and wish.uid not in said.doubled
 
@@ -99,10 +108,11 @@ class Agreed:
 
     def _unsettled(self, said: Said) -> Iterator[str]:
         for uid, wish in said.jobs.items():
-            last = self.force.get(uid)
+            is_known = (uid in self.force or uid in self.waiting) and uid not in self._forgotten
+            last = self.force.get(uid) if is_known else None
             fresh = last is None or last.path != wish.path or uid in said.doubled
             # Two files of which none was ever in force: either may be another object's by rights.
-            in_two_minds = uid in said.doubled and last is None and uid not in self.waiting
+            in_two_minds = uid in said.doubled and not is_known
             if fresh and (in_two_minds or not self._is_readable(wish)):
                 yield wish.team
 
@@ -112,6 +122,7 @@ class Agreed:
         if uid in self.gone or (before is not None and before.key != wish.key):
             self.changed[uid] = self._world.seconds
         self.gone.discard(uid)
+        self._forgotten.discard(uid)
         self.waiting.pop(uid, None)
         self.force[uid] = self._last[wish.team, wish.name] = wish
 
@@ -214,7 +225,11 @@ class Agreed:
         for name, attempt in attempts:
             if attempt.submission_id not in self.intents:
                 self._begins(name, attempt)
-        fresh = [each for _, each in attempts if each.stop is not None and each.submission_id not in self.condemned]
+        stops = {(each.submission_id, each.stop.first): each for _, each in attempts if each.stop is not None}
+        fresh = [each for key, each in stops.items() if key not in self._stops and key[0] not in self.condemned]
+        # One that has not begun may be let go since its place is gone. Should it begin all the same, that is taken
+        # back; and who asks it to end is judged when that is asked.
+        self._stops |= stops.keys()
         if fresh:
             self._stops_not_too_many(fresh)
         self._written.update(
@@ -232,7 +247,7 @@ class Agreed:
             wish = self._last[team, job] if is_kept else None
         if wish is None and is_kept:
             wish = self.waiting.get(uid)
-        if wish is None:
+        if wish is None or uid in self._forgotten:
             raise Broken("I36", f"{attempt.submission_id} begins, and no file that can be read describes its job")
         self.intents[attempt.submission_id] = wish
 
@@ -246,7 +261,6 @@ class Agreed:
                 promise = self.broken_by_stopping(attempt.submission_id)
                 raise Broken(promise, f"{attempt.submission_id} is to stop, and nobody asked for it")
             if why:
-                # One that has not begun may be let go since its place is gone; should it begin, nobody may stop it.
                 self.condemned.add(attempt.submission_id)
             if why not in NAMED and is_alive:
                 unnamed.add(self.intents[attempt.submission_id].uid)

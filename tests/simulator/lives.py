@@ -3,6 +3,7 @@
 import copy
 from datetime import timedelta
 
+from reconciler.desired.cache import FILE
 from tests.simulator.daemon import Daemon
 from tests.simulator.wishes import edit_job, new_job
 from tests.simulator.world import World
@@ -21,6 +22,17 @@ def die_at_disk(world: World, a: int, b: int) -> None:
 
 def restart(world: World, a: int, b: int) -> None:
     world.died("restarted")
+
+
+def upgrade(world: World, a: int, b: int) -> None:
+    """Let another program follow: it cannot use what this one kept of files that were good."""
+    world.died("upgraded")
+    world.former = None
+    for folders in (world.state._folders, world.backup, world.newest):
+        if folders is not None:
+            for names in (folders[""].live, folders[""].durable):
+                names.pop(FILE, None)
+    world.oracle.agreed.forget()
 
 
 def overtake(world: World, a: int, b: int) -> None:

@@ -131,6 +131,15 @@ def _back_in_ray(case: Case) -> tuple[Decision, ...] | None:
     return case.note(because, case.set_attempt(replace(case.attempt, vanished=None)))
 
 
+def _begun_meanwhile(case: Case) -> tuple[Decision, ...] | None:
+    """Take back that an attempt was to be let go before it began, once it has begun: that would be a stop."""
+    attempt = case.attempt
+    if attempt.stop is None or attempt.running is not None or not _has_begun(case):
+        return None
+    because = Because(Reason.OBSERVED, f"attempt {attempt.number} has begun before it could be let go")
+    return case.note(because, case.set_attempt(replace(attempt, running=case.now, stop=None)))
+
+
 def _stop_wanted(case: Case) -> tuple[Decision, ...] | None:
     attempt = case.attempt
     cause = attempt.stop.cause if attempt.stop is not None else _stop_cause(case)
@@ -143,12 +152,13 @@ def _stop_wanted(case: Case) -> tuple[Decision, ...] | None:
         because = Because(Reason.STOPPING, f"attempt {attempt.number} was asked to stop ({cause.value})")
         return case.hold(because, attempt.stop.last + repeat)
     first = attempt.stop.first if attempt.stop is not None else case.now
-    before = case.set_attempt(replace(attempt, stop=Stop(cause, first, case.now)))
+    asked = replace(attempt, stop=Stop(cause, first, case.now))
     because = Because(_CAUSES[cause], f"stopping attempt {attempt.number}: {cause.value}")
     assert case.ray is not None, "rules before this one answer for an unknown record"
     if case.ray.status is RayJobStatus.PENDING and not directory(case).claimed:
         # Ray accepts the stop of a pending job and does nothing (ray-facts.md §3.5): without a claim it never runs.
-        return burn(case, because, before)
+        return burn(case, because, case.set_attempt(asked))
+    before = case.set_attempt(replace(asked, running=attempt.running or case.now))
     weight = Weight.STOPS if attempt.stop is None and cause in _UNASKED else Weight.NONE
     effect = StopAttempt(case.head, attempt.submission_id)
     return (Action(case.id, effect, because, before, weight, case.pace()),)
@@ -180,6 +190,7 @@ RULES: tuple[Rule, ...] = (
     _vanished,
     _ended_in_ray,
     _back_in_ray,
+    _begun_meanwhile,
     _stop_wanted,
     _begins_to_run,
     _as_desired,
