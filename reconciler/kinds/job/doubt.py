@@ -94,10 +94,13 @@ def _vanishes(case: Case, text: str) -> tuple[Decision, ...]:
     return case.note(Because(Reason.RECORD_VANISHED, text), changed)
 
 
-def burn(case: Case, because: Because, before: tuple[Change, ...] = ()) -> tuple[Decision, ...]:
+def burn(
+    case: Case, because: Because, before: tuple[Change, ...] = (), weight: Weight | None = None
+) -> tuple[Decision, ...]:
     """Return the action that takes the claim of an attempt, so that it can never run."""
-    # Nothing runs yet, but taking the claim for a job that left the repo is part of its removal.
-    weight = Weight.REMOVES if case.job is None else Weight.NONE
+    if weight is None:
+        # Nothing runs yet, but taking the claim for a job that left the repo is part of its removal.
+        weight = Weight.REMOVES if case.job is None else Weight.NONE
     effect = BurnClaim(case.attempt.submission_id)
     return (Action(case.id, effect, because, before, weight, case.pace()),)
 

@@ -90,6 +90,10 @@ def _not_submitted(case: Case) -> tuple[Decision, ...] | None:
         return case.note(because, case.set_attempt(replace(attempt, submitted=case.now)))
     if seen.burnt:
         return case.end(never_ran(attempt, "it never reached Ray", case.now))
+    if case.job is None and case.world.desired.hides(case.id):
+        # It has not left, but what it was to run is in a broken file, and its nodes are for others meanwhile.
+        text = f"attempt {attempt.number} never reached Ray, and no file that can be read describes its job"
+        return burn(case, Because(Reason.INVALID, text), weight=Weight.NONE)
     if _nodes_gone(case):
         text = f"attempt {attempt.number} never reached Ray, and its nodes are gone"
         return burn(case, Because(Reason.NODE_LOST, text))
