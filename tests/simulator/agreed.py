@@ -49,6 +49,7 @@ class Agreed:
         self.gone: set[int] = set()
         # Of these an upgrade has forgotten what was last good, and no file has said it since.
         self._forgotten: set[int] = set()
+        self._is_upgraded = False
         # By team and name: what was in force under it last.
         self._last: dict[tuple[str, str], Wish] = {}
         # By team and name: what was ever written down while a file described it.
@@ -74,6 +75,8 @@ class Agreed:
         if snapshot is self._heard and self._world.source.whole and not self.waiting:
             return
         self._heard = snapshot if self._world.source.whole else None
+        if self._is_upgraded:
+            self._forgotten, self._is_upgraded = {*self.force, *self.waiting}, False
         said = self._world.people.said.get(snapshot.revision)
         if said is None:
             if self.revision:
@@ -96,9 +99,8 @@ class Agreed:
         self._weigh()
 
     def forget(self) -> None:
-        """Hear that the daemon was upgraded: it knows of the files only what they say now."""
-        self._heard = None
-        self._forgotten = {*self.force, *self.waiting}
+        """Hear that the daemon was upgraded: it knows of the files only what they say when it reads them next."""
+        self._heard, self._is_upgraded = None, True
 
     def _is_plain(self, said: Said, wish: Wish) -> bool:
         return self._is_readable(wish) and wish.uid not in said.doubled
