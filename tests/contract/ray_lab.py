@@ -29,6 +29,7 @@ class Lab(Protocol):
 
     def with_token(self, token: str) -> RayApi: ...
     def wait(self, seconds: float) -> None: ...
+    def now(self) -> float: ...
     def drivers(self, submission_id: str, word: str) -> int: ...
     def start_worker(self, name: str, lonely: float = LONELY) -> None: ...
     def raylets(self, name: str) -> int: ...
@@ -89,6 +90,9 @@ class FakeLab:
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)
 
+    def now(self) -> float:
+        return self.world.seconds
+
     def drivers(self, submission_id: str, word: str) -> int:
         return len(self.world.running(submission_id))
 
@@ -139,6 +143,9 @@ class RealLab:
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def drivers(self, submission_id: str, word: str) -> int:
         return sum(len(self.cluster.pids(role, word)) for role in self.cluster.roles())

@@ -56,7 +56,8 @@ def test_a_job_that_never_gets_a_place_fails(lab: Lab) -> None:
 
 def test_a_job_runs_where_it_shall_and_carries_its_stamp(lab: Lab) -> None:
     start(lab, "run-1", "sleep 2")
-    until(lab, lambda: job(lab, "run-1").status is RUNNING)
+    # Not until it is seen to run: on a busy machine two looks may be further apart than that.
+    until(lab, lambda: job(lab, "run-1").node_id != "")
     assert job(lab, "run-1").node_id == node(lab, "w1").node_id
     assert job(lab, "run-1").metadata == {"digest": "d1"}
     until(lab, lambda: ended(lab, "run-1"))
@@ -117,12 +118,13 @@ def test_an_unknown_job_is_missing_and_needs_neither_stop_nor_delete(lab: Lab) -
 
 def test_a_pending_job_can_be_stopped(lab: Lab) -> None:
     start(lab, "pending-1", "sleep 300.3", NOWHERE)
-    lab.wait(1)
     refused = lab.ray.delete(lab.head, "pending-1", LIMIT)
     assert isinstance(refused, NotDone)
     assert refused.kind is FailureKind.TRANSIENT
-    assert lab.ray.stop(lab.head, "pending-1", LIMIT) == Done({"known": True, "signalled": True, "pending": True})
-    until(lab, lambda: ended(lab, "pending-1"), 10)
+    # Ray may say that it has the job before there is anything that could be ended; then it is asked again.
+    pending = Done({"known": True, "signalled": True, "pending": True})
+    until(lab, lambda: lab.ray.stop(lab.head, "pending-1", LIMIT) == pending, START_LIMIT / 2)
+    until(lab, lambda: ended(lab, "pending-1"), START_LIMIT / 2)
     assert job(lab, "pending-1").status is RayJobStatus.FAILED
     assert lab.ray.delete(lab.head, "pending-1", LIMIT) == Done({"existed": True})
 
@@ -139,13 +141,15 @@ def test_a_running_job_is_stopped_and_not_deleted(lab: Lab) -> None:
 
 
 def test_a_stop_takes_the_job_s_grace(lab: Lab) -> None:
-    start(lab, "grace-1", "sh -c \"trap '' TERM; while :; do sleep 0.5; done\"", RAY_JOB_STOP_WAIT_TIME_S="6")
+    deaf = "sh -c \"trap '' TERM; n=7; while :; do sleep 0.5\\$n; done\""
+    start(lab, "grace-1", deaf, RAY_JOB_STOP_WAIT_TIME_S="6")
     until(lab, lambda: job(lab, "grace-1").status is RUNNING)
-    lab.wait(1)
+    # It sleeps only once it is deaf.
+    until(lab, lambda: lab.drivers("grace-1", "0.57") == 1)
+    asked = lab.now()
     lab.ray.stop(lab.head, "grace-1", LIMIT)
-    lab.wait(4)
-    assert job(lab, "grace-1").status is RUNNING
-    until(lab, lambda: ended(lab, "grace-1"), 10)
+    until(lab, lambda: ended(lab, "grace-1"), 20)
+    assert lab.now() - asked > 5
 
 
 def test_what_a_job_takes_is_not_free(lab: Lab) -> None:
@@ -187,7 +191,10 @@ def test_a_drained_node_takes_nothing_new_and_leaves(lab: Lab) -> None:
     start(lab, "new-1", "sleep 300.7", {"rayops-node": "in(w1,w2)"})
     until(lab, lambda: job(lab, "new-1").status is RUNNING)
     assert job(lab, "new-1").node_id == node(lab, "w1").node_id
-    assert [job(lab, each).status for each in ("stays-1", "pinned-1")] == [RUNNING, PENDING]
+    assert job(lab, "stays-1").status is RUNNING
+    # Ray gives up what got no place for so long, and this machine may have needed as long for the other one.
+    pinned = job(lab, "pinned-1")
+    assert pinned.status is PENDING or pinned.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
     for each in ("stays-1", "pinned-1", "new-1"):
         lab.ray.stop(lab.head, each, LIMIT)
     until(lab, lambda: state(lab, w2) is RayNodeState.DEAD)
