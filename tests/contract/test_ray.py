@@ -136,7 +136,7 @@ def test_a_running_job_is_stopped_and_not_deleted(lab: Lab) -> None:
     assert lab.ray.stop(lab.head, "stop-1", LIMIT) == Done({"known": True, "signalled": True, "pending": False})
     until(lab, lambda: ended(lab, "stop-1"), 10)
     assert job(lab, "stop-1").status is RayJobStatus.STOPPED
-    assert lab.drivers("stop-1", "300.4") == 0
+    until(lab, lambda: lab.drivers("stop-1", "300.4") == 0, 10)
     assert lab.ray.stop(lab.head, "stop-1", LIMIT) == Done({"known": True, "signalled": False})
 
 
