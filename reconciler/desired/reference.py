@@ -44,8 +44,8 @@ address joins the job's cluster. Only a label keeps its work on its own nodes:
 Checkpoints go to `users/<user>/checkpoints/<team>/<job>` in the shared directory, which is made before the start.
 What it prints is in `rayops logs`. Exit code 0 is success, another one a failure of class `user`; what a signal
 ended is `transient`, what a drain stopped `preempted`, and `lost` is what nobody saw end. Where one of its nodes
-died meanwhile, as far as Ray knows by then, each of these but `preempted` is of class `node`. Asked to stop, it
-gets TERM, and KILL after `grace`.
+failed meanwhile, each of these but `preempted` is of class `node`, as far as Ray knows by then: it needs some
+seconds, so name `node` beside the others and not alone. Asked to stop, it gets TERM, and KILL after `grace`.
 """
 
 _NAMES = {

@@ -18,7 +18,7 @@ class FailureClass(StrEnum):
     """Why an attempt failed, as far as it decides about another one."""
 
     TRANSIENT = "transient"  # a network, a service or a start failed: the same may work later
-    NODE = "node"  # one of its nodes died under it: the same may work elsewhere
+    NODE = "node"  # one of its nodes failed under it: the same may work elsewhere
     LOST = "lost"  # Ray forgot the attempt, or its head died
     PREEMPTED = "preempted"  # it had to make room
     USER = "user"  # the program itself failed: it will fail again

@@ -176,6 +176,24 @@ def test_a_job_whose_raylet_ends_is_retried(site: Installation, number: signal.S
     assert states.count("Succeeded") == 1
 
 
+def test_a_program_that_failed_when_a_node_of_its_gang_died_is_retried_for_that(site: Installation) -> None:
+    begun, go = (site.shared / "users/alice/checkpoints/rl/gang" / name for name in ("begun", "go"))
+    script = f"test -e {begun} && exit 0; touch {begun}; until [ -e {go} ]; do sleep 0.1; done; exit 1"
+    retry = "  retry: {limit: 1, on: [node], backoff: 1s}\n"
+    site.commit("Add", site.job("gang", script, nodes=2, more=retry))
+    site.until_file(begun, "")
+    (record,) = (site.home / "node").glob("*/main/worker-node-2/state.json")
+    os.kill(json.loads(record.read_text())["core"]["raylet"]["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while (site.object("nodepool/gpu") or {})["detail"]["nodes"][1]["state"] == "online":
+        assert time.monotonic() < deadline, "Ray does not notice"
+        time.sleep(0.2)
+    go.touch()
+    first, second = site.until("job/rl/gang", "Succeeded", seconds=150)["detail"]["attempts"]
+    assert (first["state"], first["message"]) == ("Failed", "exit code 1; node-2 failed under it")
+    assert second["state"] == "Succeeded"
+
+
 def test_a_dead_head_is_replaced_and_its_job_is_retried(site: Installation) -> None:
     site.commit("Add", site.job("orphan", "sleep 20; echo done", more="  retry: {limit: 2, backoff: 1s}\n"))
     site.until("job/rl/orphan", "Running")

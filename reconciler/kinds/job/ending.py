@@ -71,7 +71,7 @@ def blamed(ended: Ended, died: Sequence[str]) -> Ended:
     """Return a failure as that of the nodes that died, if any did; any other end stays as it is."""
     if ended.failure is None or not died:
         return ended
-    return replace(ended, failure=FailureClass.NODE, message=f"{ended.message}; {', '.join(died)} died under it")
+    return replace(ended, failure=FailureClass.NODE, message=f"{ended.message}; {', '.join(died)} failed under it")
 
 
 def never_ran(attempt: Attempt, message: str, at: Moment) -> Ended:
