@@ -18,6 +18,7 @@ from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.world import Observed, World
 from reconciler.observe.collect import Collector
 from reconciler.record.journal import LedgerFault
+from reconciler.record.leader import living_leader
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.rebuild import Rebuilt, rebuild
 from reconciler.record.text import Redaction
@@ -81,11 +82,17 @@ def _loaded(source: Source, found: Snapshot | SourceProblem) -> Desired:
 def recover(settings: Settings, clock: Clock, *, adopt: bool) -> Rebuilt:
     """Rebuild the ledger from what the world still shows, and with `adopt` put it in force.
 
-    Raises Refused while a daemon runs, and when the source gives no desired state to rebuild with.
+    Raises Refused while a daemon runs, and when the source gives no desired state to rebuild with; with `adopt`
+    also while a daemon leads elsewhere: then the site's ledger is not lost, and two would be in force.
     """
     with ExitStack() as stack:
         here = ground(settings)
         stack.enter_context(only_daemon(settings))
+        if adopt and (leader := living_leader(here.shared, here.status, clock)):
+            raise Refused(
+                f"{leader} leads this site and has spoken a moment ago, so the ledger is there; stop it first, or "
+                "wait for two minutes if it is dead"
+            )
         desired = _desired_of(settings, clock, None, stack)
         rebuilt = rebuild(here.shared, desired, clock.now())
         if adopt:

@@ -56,7 +56,7 @@ class Ground:
 
     @property
     def status(self) -> Files:
-        """The directory for readers, made when it is not there: only who leads asks for it."""
+        """The directory for readers, made when it is not there: only who leads, or may have to, asks for it."""
         status, shared = self.paths.status, self.paths.shared
         if status.is_relative_to(shared):
             return DiskFiles(status, inside=shared)

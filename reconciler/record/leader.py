@@ -91,7 +91,7 @@ class Leadership:
             self._shared.remove(f"{FOLDER}/{term}")
 
 
-def living_leader(shared: Files, status: Files, clock: Clock, besides: str) -> str:
+def living_leader(shared: Files, status: Files, clock: Clock, besides: str = "") -> str:
     """Return who leads this site and lives, as far as the files show; nothing when nobody does, `besides` left out.
 
     A leader lives that began or spoke a moment ago and has not said that it left.
@@ -101,7 +101,7 @@ def living_leader(shared: Files, status: Files, clock: Clock, besides: str) -> s
         note = _said(shared, f"{FOLDER}/{highest}") if highest is not None else None
     except FilesError:
         note = {}  # nobody can say; then whoever spoke to readers a moment ago may lead
-    if note is None or "left" in note or note.get("leader") == besides:
+    if note is None or "left" in note or (besides and note.get("leader") == besides):
         return ""
     with suppress(FilesError):  # where nothing can be read, nothing will be written either
         beat = _said(status, HEARTBEAT)

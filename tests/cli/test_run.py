@@ -231,6 +231,10 @@ def test_a_daemon_that_may_not_act_says_nothing_to_the_readers_of_a_living_leade
     said = lost.rayops("once")
     assert said.code == Exit.REFUSED
     assert re.search(rf"holds no ledger.*:{daemon.process.pid} leads this site", said.err)
+    said = lost.rayops("recover", "--adopt")
+    assert (said.code, said.out) == (Exit.REFUSED, "")
+    assert re.search(rf":{daemon.process.pid} leads this site .* stop it first", said.err)
+    assert not (lost.state / "ledger").exists()
     with running(lost) as refused:
         refused.until(lambda: "holds no ledger" in refused.log.read_text())
         # It looks again at every heartbeat of a second.
