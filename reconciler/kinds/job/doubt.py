@@ -99,8 +99,10 @@ def burn(
 ) -> tuple[Decision, ...]:
     """Return the action that takes the claim of an attempt, so that it can never run."""
     if weight is None:
-        # Nothing runs yet, but taking the claim for a job that left the repo is part of its removal.
-        weight = Weight.REMOVES if case.job is None else Weight.NONE
+        # Nothing runs yet, but taking the claim for a job that left the repo is part of its removal. One that a
+        # broken file may describe has not left: it loses an attempt that Ray does not have, as any other job does.
+        has_left = case.job is None and not case.world.desired.hides(case.id)
+        weight = Weight.REMOVES if has_left else Weight.NONE
     effect = BurnClaim(case.attempt.submission_id)
     return (Action(case.id, effect, because, before, weight, case.pace()),)
 

@@ -93,7 +93,7 @@ def _not_submitted(case: Case) -> tuple[Decision, ...] | None:
     if case.job is None and case.world.desired.hides(case.id):
         # It has not left, but what it was to run is in a broken file, and its nodes are for others meanwhile.
         text = f"attempt {attempt.number} never reached Ray, and no file that can be read describes its job"
-        return burn(case, Because(Reason.INVALID, text), weight=Weight.NONE)
+        return burn(case, Because(Reason.INVALID, text))
     if _nodes_gone(case):
         text = f"attempt {attempt.number} never reached Ray, and its nodes are gone"
         return burn(case, Because(Reason.NODE_LOST, text))
@@ -161,7 +161,8 @@ def _stop_wanted(case: Case) -> tuple[Decision, ...] | None:
     assert case.ray is not None, "rules before this one answer for an unknown record"
     if case.ray.status is RayJobStatus.PENDING and not directory(case).claimed:
         # Ray accepts the stop of a pending job and does nothing (ray-facts.md §3.5): without a claim it never runs.
-        return burn(case, because, case.set_attempt(asked))
+        weight = Weight.REMOVES if case.job is None else Weight.NONE
+        return burn(case, because, case.set_attempt(asked), weight)
     before = case.set_attempt(replace(asked, running=attempt.running or case.now))
     weight = Weight.STOPS if attempt.stop is None and cause in _UNASKED else Weight.NONE
     effect = StopAttempt(case.head, attempt.submission_id)
