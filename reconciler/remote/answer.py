@@ -55,6 +55,11 @@ class Conversation:
         token = args.get("token") if isinstance(args, Mapping) else None
         return cls(str(machine), document, token if isinstance(token, str) and len(token) >= SECRET_LENGTH else "")
 
+    def broke(self, error: Exception) -> Outcome:
+        """Return what is known after the connection broke: the request may have been read and carried out."""
+        text = one_line(str(error), 200) or type(error).__name__
+        return Unknown(f"{self.where}: the connection broke after the request was sent: {text}")
+
     def outcome(self, answer: bytes, status: int, complaint: bytes) -> Outcome:
         """Return what the gate said; anything but status 0 and one whole, well-formed document is `Unknown`."""
         if len(answer) > DOCUMENT_LIMIT:

@@ -229,21 +229,33 @@ def _exchange(line: _Line, channel: Any, talk: Conversation, budget: Budget) -> 
     with limited(line.sock, budget.left() + 0.5):
         try:
             channel.settimeout(budget.left())
-            channel.sendall(talk.document)
-            channel.shutdown_write()
+            unread = _send(channel, talk.document)
             answer = _read_answer(channel, budget)
             if len(answer) > DOCUMENT_LIMIT:
                 return talk.outcome(answer, 0, b""), line.alive
             if channel.status_event.wait(budget.left()):
+                if unread and channel.exit_status < 0:
+                    return talk.broke(unread), False
                 return talk.outcome(answer, channel.exit_status, _complaint(channel)), line.alive
         except TimeoutError:
             pass
         except Exception as error:  # noqa: BLE001 paramiko raises whatever its reader thread met, of any type
-            text = one_line(str(error), 200) or type(error).__name__
-            return Unknown(f"{talk.where}: the connection broke after the request was sent: {text}"), False
+            return talk.broke(error), False
         finally:
             channel.close()
     return Unknown(f"{talk.where}: no answer within the time limit"), False
+
+
+def _send(channel: Any, document: bytes) -> OSError | None:
+    """Send a request; return why it was not taken. A program that ends before it has read all says why it did."""
+    try:
+        channel.sendall(document)
+        channel.shutdown_write()
+    except OSError as error:
+        if isinstance(error, TimeoutError):
+            raise
+        return error
+    return None
 
 
 def _read_answer(channel: Any, budget: Budget) -> bytes:

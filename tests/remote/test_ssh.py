@@ -481,6 +481,21 @@ def test_a_machine_without_the_program_says_so(site: Site) -> None:
         assert why in outcome.message
 
 
+def test_a_machine_that_ends_before_it_was_asked_says_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    send_all = paramiko.Channel.sendall
+
+    def late(channel: paramiko.Channel, data: bytes) -> None:
+        assert becomes(lambda: channel.closed)
+        send_all(channel, data)
+
+    monkeypatch.setattr(paramiko.Channel, "sendall", late)
+    gate = SshGate(replace(COMMAND, python="no-such-python"), site.access, SystemClock())
+    site.gates.append(gate)
+    outcome = site.echo(gate)
+    assert isinstance(outcome, Unknown)
+    assert "is not found there" in outcome.message
+
+
 # keeping connections
 
 
