@@ -140,7 +140,8 @@ class Attempt:
     """One try to run a job. Without `submitted` it is an intent; without `ended` it counts as running.
 
     Its driver starts on the first of `nodes`, which is on `machine`. `vanished` is when Ray was first seen to have
-    no living record of it; `cleaned` says that Ray's record is gone.
+    no living record of it, `gone` when its process was first seen to have ended without a result; `cleaned` says
+    that Ray's record is gone.
     """
 
     number: int
@@ -157,6 +158,7 @@ class Attempt:
     stop: Stop | None = None
     ended: Ended | None = None
     cleaned: bool = False
+    gone: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ def _attempt(who: ObjectId, number: int, words: Any, digest: str) -> Attempt:
             "edited",
             "began",
             "vanished",
+            "gone",
             "stop",
             "ended",
             "failure",
@@ -188,6 +189,7 @@ def _attempt(who: ObjectId, number: int, words: Any, digest: str) -> Attempt:
         submitted=None if state == "intended" else began,
         running=None if state in {"intended", "submitted"} else began,
         vanished=maybe_ago(words.get("vanished")),
+        gone=maybe_ago(words.get("gone")),
         stop=_stop(words["stop"]) if "stop" in words else None,
         ended=Ended(
             ended,

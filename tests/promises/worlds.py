@@ -221,6 +221,7 @@ def _live_attempt(draw: st.DrawFn, cluster: str, nodes: list[str], calm: bool) -
         "epoch": 1 if calm else draw(st.integers(1, 3)),
         "began": draw(st.sampled_from(AGES)),
         "vanished": None if calm else draw(st.sampled_from([None, None, *AGES])),
+        "gone": None if calm else draw(st.sampled_from([None, None, *AGES])),
         "edited": draw(st.integers(0, 3)) == 0,
     }
     if draw(st.integers(0, 4)) == 0:

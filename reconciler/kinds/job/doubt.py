@@ -77,12 +77,14 @@ def _process_left(case: Case, text: str) -> tuple[Decision, ...]:
 
 def _process_gone(case: Case, text: str) -> tuple[Decision, ...]:
     attempt, now, visibility = case.attempt, case.now, case.world.tuning.visibility
-    if attempt.vanished is None:
-        # The result may be on its way from another client of the file system.
-        return _vanishes(case, f"its process is gone; {text}")
-    if now.since(attempt.vanished) < visibility:
+    if attempt.gone is None:
+        # The result may be on its way from another client of the file system: it was written a moment ago, perhaps,
+        # however long ago Ray has lost the attempt.
+        changed = replace(attempt, vanished=attempt.vanished or now, gone=now)
+        return case.note(Because(Reason.RECORD_VANISHED, f"its process is gone; {text}"), case.set_attempt(changed))
+    if now.since(attempt.gone) < visibility:
         because = Because(Reason.RECORD_VANISHED, f"its process is gone; waiting for a late result; {text}")
-        return case.hold(because, attempt.vanished + visibility)
+        return case.hold(because, attempt.gone + visibility)
     return case.end(
         stopped(attempt, text, now) if attempt.stop is not None else lost(f"no result; {text}", now, case.died)
     )

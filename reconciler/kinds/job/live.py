@@ -132,7 +132,7 @@ def _back_in_ray(case: Case) -> tuple[Decision, ...] | None:
     if case.attempt.vanished is None:
         return None
     because = Because(Reason.OBSERVED, f"Ray has attempt {case.attempt.number} again")
-    return case.note(because, case.set_attempt(replace(case.attempt, vanished=None)))
+    return case.note(because, case.set_attempt(replace(case.attempt, vanished=None, gone=None)))
 
 
 def _begun_meanwhile(case: Case) -> tuple[Decision, ...] | None:
@@ -174,7 +174,7 @@ def _begins_to_run(case: Case) -> tuple[Decision, ...] | None:
     if attempt.running is not None or ray is None or ray.status is not RayJobStatus.RUNNING:
         return None
     because = Because(Reason.OBSERVED, f"attempt {attempt.number} runs")
-    return case.note(because, case.set_attempt(replace(attempt, running=case.now, vanished=None)))
+    return case.note(because, case.set_attempt(replace(attempt, running=case.now, vanished=None, gone=None)))
 
 
 def _as_desired(case: Case) -> tuple[Decision, ...]:
