@@ -62,6 +62,7 @@ class Recalled:
     """What a journal file says. The next line goes to `size` and continues from `checksum`.
 
     `snapshot_size` is where the commits begin; `dropped` counts the bytes of a line that a crash left incomplete.
+    An `aged` file was begun by an older program, which would read on in it.
     """
 
     ledger: Ledger
@@ -69,6 +70,7 @@ class Recalled:
     size: int
     snapshot_size: int
     dropped: int = 0
+    aged: bool = False
 
 
 class _Frozen(BaseModel):
@@ -128,7 +130,7 @@ def read(data: bytes, path: str) -> Recalled | LedgerFault:
     header = _header(first, path)
     if isinstance(header, LedgerFault):
         return header
-    reading = _Reading(checksum=_sum_of(lines[0]), size=len(lines[0]) + 1)
+    reading = _Reading(header.version, checksum=_sum_of(lines[0]), size=len(lines[0]) + 1)
     for number, line in enumerate(lines[1:], start=2):
         in_snapshot = number <= header.lines + 1
         entry = _open(line, reading.checksum)
@@ -148,7 +150,8 @@ def read(data: bytes, path: str) -> Recalled | LedgerFault:
 class _Reading:
     """A file half read."""
 
-    def __init__(self, *, checksum: str, size: int) -> None:
+    def __init__(self, version: int, *, checksum: str, size: int) -> None:
+        self._aged = version < VERSION
         self.checksum = checksum
         self.sequence = 0
         self._size = size
@@ -181,7 +184,7 @@ class _Reading:
         """Return the file's meaning; `dropped` bytes at its end mean nothing."""
         # Every change sets a whole record, so all of them at once give what they give one by one.
         ledger = replace(Ledger(Meta(site="")).apply(self._changes), sequence=self.sequence)
-        return Recalled(ledger, self.checksum, self._size, self._snapshot_size, dropped)
+        return Recalled(ledger, self.checksum, self._size, self._snapshot_size, dropped, self._aged)
 
 
 def _seal(entry: Mapping[str, object], previous: str) -> tuple[bytes, str]:

@@ -129,6 +129,9 @@ class LedgerStore:
             self._generation, recalled = found
             ledger = recalled.ledger
             self._continue(recalled)
+            if recalled.aged:
+                # Nothing in our words may follow where an older program would take it for damage.
+                self._start_generation(self._generation + 1, ledger)
         self.anchor()
         return ledger
 

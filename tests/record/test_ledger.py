@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.ledger import META_KEY, Change, Ledger, Meta, Table
 from reconciler.model.outcome import FailureKind
+from reconciler.record import journal
 from reconciler.record.anchor import ANCHOR_PATH
 from reconciler.record.journal import Fault, LedgerFault
 from reconciler.record.ledger import CURRENT, LedgerStore
@@ -274,6 +275,20 @@ def test_a_compaction_that_fails_loses_nothing_also_when_the_machine_dies_next(p
             state.crash()
             state.mend()
             assert _opened(_store(state, shared)) == value
+
+
+def test_after_an_upgrade_an_older_program_says_that_the_ledger_is_newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, shared = FakeFiles(), FakeFiles()
+    newest = journal.VERSION
+    monkeypatch.setattr(journal, "VERSION", newest - 1)
+    before = _used(state, shared).open()
+    monkeypatch.setattr(journal, "VERSION", newest)
+    upgraded = _store(state, shared)
+    assert upgraded.open() == before
+    upgraded.commit(_number("job", 9))
+    assert _opened(_store(state, shared)).numbers["job"] == 9
+    monkeypatch.setattr(journal, "VERSION", newest - 1)
+    assert _fault(state, shared) is Fault.NEWER_VERSION
 
 
 def test_a_rebuilt_ledger_replaces_a_lost_one_and_keeps_its_files() -> None:
