@@ -243,6 +243,7 @@ class Loop:
             self._anchor()
         except FilesError as error:
             return f"the ledger cannot be written: {error.message}"
+        self._stages.loader.keep()
         self._stages.runner.start(plan.actions)
         return ""
 

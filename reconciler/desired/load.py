@@ -9,7 +9,7 @@ from itertools import chain
 
 from reconciler.desired.cache import Cache, Kept
 from reconciler.desired.check import Checks
-from reconciler.desired.parse import Errors, is_document, is_place, misplaced, parse_all, team_of, teams_in
+from reconciler.desired.parse import Errors, is_document, is_place, misplaced, parse_all, team_of, teams_in, twice
 from reconciler.model.derived import Edition, differences
 from reconciler.model.desired import ANY_TEAM, Desired, FileError, Loaded, homes
 from reconciler.model.ids import ObjectId
@@ -69,6 +69,7 @@ class Loader:
         """How many contents were parsed so far: none that was known, in this life or the one before."""
         # By content: what need not be parsed again.
         self._known: dict[str, Loaded] = {}
+        self._unkept: set[ObjectId] = set()  # by a restart it would be forgotten what was accepted
         if self._cache:
             with _no_collection():
                 self._recall(self._cache.load())
@@ -121,6 +122,12 @@ class Loader:
                 self._judge(path, files[path], found, touched)
             self._seen = snapshot
             return self._settle(snapshot.revision, touched)
+
+    def keep(self) -> None:
+        """Remember across restarts what is in force; not before the ledger knows that its revision is."""
+        if self._cache and self._unkept:
+            self._cache.save(self._unkept, self._accepted, self._desired.problems)
+            self._unkept = set()
 
     def _news(self, snapshot: Snapshot) -> Collection[str]:
         """Return all paths that may say something else than at the last load, or could not be read then."""
@@ -231,8 +238,7 @@ class Loader:
         problems = self._desired.problems
         if touched or not self._is_checked:
             problems, self._is_checked = self._checks.update(objects, touched), True
-        if self._cache and changed:
-            self._cache.save(changed, self._accepted, problems)
+        self._unkept.update(changed)
         lingering = frozenset(who for who in self._lingering if who not in self._claims)
         self._desired = Desired(revision, objects, self._errors(), problems, unsettled, lingering)
         self._touched, self._is_settled = set(), True
@@ -273,7 +279,7 @@ class Loader:
         found = [error for errors in self._broken.values() for error in errors]
         for who in self._contested:
             paths = self._claims[who]
-            found += [_twice(path, who, sorted({*paths} - {path})) for path in paths]
+            found += [twice(path, who, sorted({*paths} - {path})) for path in paths]
         return tuple(sorted(found))
 
 
@@ -292,8 +298,3 @@ def _no_collection() -> Iterator[None]:
             gc.unfreeze()
         if was_on:
             gc.enable()
-
-
-def _twice(path: str, who: ObjectId, others: Sequence[str]) -> FileError:
-    named = ", ".join(others[:3])
-    return FileError(path, 1, 1, "metadata.name", f"{who} is described in {named} too", "keep one of the files")

@@ -98,3 +98,9 @@ def misplaced(path: str, found: ObjectId) -> FileError | None:
         return FileError(path, 1, 1, "metadata.team", "the team must equal the folder", f"move it to teams/{team}/")
     what = "the name of a team must equal its folder" if found.kind == "Team" else "this kind belongs to no team"
     return FileError(path, 1, 1, "kind", what, "move it out of this team's folder")
+
+
+def twice(path: str, who: ObjectId, others: Sequence[str]) -> FileError:
+    """Return the error of a file whose object other files describe as well."""
+    named = ", ".join(others[:3])
+    return FileError(path, 1, 1, "metadata.name", f"{who} is described in {named} too", "keep one of the files")

@@ -29,6 +29,7 @@ def loading(jobs: int, rounds: int) -> Iterator[Figure]:
     def load(state: Path) -> None:
         loader = Loader(DiskFiles(state))
         desired = loader.load(snapshot, lambda ids: {each: contents[each] for each in ids})
+        loader.keep()
         assert not desired.errors
 
     def events() -> None:

@@ -58,14 +58,17 @@ class Repo:
     def load(self, **changes: bytes | None) -> Desired:
         return self.commit({f"{name}.yaml": content for name, content in changes.items()})
 
-    def commit(self, changes: Mapping[str, bytes | None]) -> Desired:
+    def commit(self, changes: Mapping[str, bytes | None], *, keep: bool = True) -> Desired:
         for path, content in changes.items():
             if content is None:
                 del self.files[path]
             else:
                 self.files[path] = content
         self.read_ids.clear()
-        return self.loader.load(self.snapshot(), self.read)
+        desired = self.loader.load(self.snapshot(), self.read)
+        if keep:
+            self.loader.keep()
+        return desired
 
     def snapshot(self) -> Snapshot:
         ids = {path: hashlib.sha256(content).hexdigest() for path, content in self.files.items()}
@@ -643,8 +646,9 @@ def test_no_restart_lets_anything_go(
 ) -> None:
     state = FakeFiles()
     steady, snapshots = Repo(state), []
-    for changes in history:
-        steady.commit({path: new for path, new in changes.items() if new is not None or path in steady.files})
+    for number, changes in enumerate(history, 1):
+        possible = {path: new for path, new in changes.items() if new is not None or path in steady.files}
+        steady.commit(possible, keep=number <= len(history) - behind)
         snapshots.append((steady.snapshot(), dict(steady.files)))
     if not is_remembered:
         state.remove(FILE)
@@ -655,7 +659,21 @@ def test_no_restart_lets_anything_go(
         desired = restarted.loader.load(snapshot, restarted.read)
     for who, loaded in steady.loader.load(snapshots[-1][0], steady.read).objects.items():
         kept = desired.objects.get(who)
-        assert desired.hides(who) if kept is None else kept.digest == loaded.digest or behind or not is_remembered
+        assert desired.hides(who) if kept is None else kept.digest == loaded.digest or not is_remembered
+
+
+def test_what_was_never_written_down_is_not_remembered() -> None:
+    state = FakeFiles()
+    repo = Repo(state)
+    good = repo.load(a=user("alice", "one")).objects
+    assert repo.load(a=user("alice", "two"), b=user("alice", "three")).objects[user_id("alice")].stale
+    applied, files = repo.snapshot(), dict(repo.files)
+    del repo.files["b.yaml"]
+    assert repo.loader.load(repo.snapshot(), repo.read).objects[user_id("alice")] != good[user_id("alice")]
+    # The daemon dies before the ledger knows of that revision.
+    repo.loader, repo.files = Loader(state), files
+    (kept,) = repo.loader.load(applied, repo.read).objects.values()
+    assert kept.digest == good[user_id("alice")].digest
 
 
 def test_a_file_that_comes_back_broken_may_be_any_other_after_a_restart_too() -> None:

@@ -129,6 +129,7 @@ def _cached() -> tuple[bytes, Mapping[bytes, Kept]]:
         by_id = {f"{number if path == job else 0}:{path}": content for path, content in tree_now.items()}
         paths = {each.partition(":")[2]: each for each in by_id}
         loader.load(Snapshot(f"r{number}", paths), lambda ids, known=by_id: {i: known[i] for i in ids})  # type: ignore[misc]
+        loader.keep()
     data = files.read(FILE)
     assert data is not None, "the loader keeps what was good"
     lines = data.splitlines(keepends=True)
