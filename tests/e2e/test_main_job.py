@@ -158,6 +158,21 @@ def test_a_mass_deletion_is_held_until_it_is_approved_by_digest(site: Installati
         site.until_gone(f"job/rl/many-{number}")
 
 
+def raylet_of(site: Installation, node: str) -> int:
+    (record,) = (site.home / "node").glob(f"*/main/worker-{node}/state.json")
+    # Between two generations there is no raylet.
+    return int(json.loads(record.read_text())["core"].get("raylet", {"pid": 0})["pid"])
+
+
+def until_back(site: Installation, node: str, dead: int) -> None:
+    """Wait until a node has another raylet than the dead one: the next story must not begin on that."""
+    deadline = time.monotonic() + 120
+    while raylet_of(site, node) in {0, dead}:
+        assert time.monotonic() < deadline, f"{node} is not started anew\n{site.trail()}"
+        time.sleep(0.2)
+    site.until("nodepool/gpu", "Ready")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_job_whose_raylet_ends_is_retried(site: Installation, number: signal.Signals) -> None:
     name = f"evicted-{int(number)}"
@@ -166,14 +181,15 @@ def test_a_job_whose_raylet_ends_is_retried(site: Installation, number: signal.S
     running = site.until(f"job/rl/{name}", "Running")
     site.until_file(site.shared / f"users/alice/checkpoints/rl/{name}/began", "")
     node = running["detail"]["attempts"][0]["nodes"][0]
-    (record,) = (site.home / "node").glob(f"*/main/worker-{node}/state.json")
-    os.kill(json.loads(record.read_text())["core"]["raylet"]["pid"], number)
+    raylet = raylet_of(site, node)
+    os.kill(raylet, number)
     seen = site.until(f"job/rl/{name}", "Succeeded", seconds=150)
     states = [each["state"] for each in seen["detail"]["attempts"]]
     # Whether the program was ended by a signal first, or its runner before it could tell, both are retried. An
     # attempt between them may have been meant for the dead node before Ray had noticed, and never began.
     assert states[0] in {"Lost", "Failed"}
     assert states.count("Succeeded") == 1
+    until_back(site, node, raylet)
 
 
 def test_a_program_that_failed_when_a_node_of_its_gang_died_is_retried_for_that(site: Installation) -> None:
@@ -182,8 +198,8 @@ def test_a_program_that_failed_when_a_node_of_its_gang_died_is_retried_for_that(
     retry = "  retry: {limit: 1, on: [node], backoff: 1s}\n"
     site.commit("Add", site.job("gang", script, nodes=2, more=retry))
     site.until_file(begun, "")
-    (record,) = (site.home / "node").glob("*/main/worker-node-2/state.json")
-    os.kill(json.loads(record.read_text())["core"]["raylet"]["pid"], signal.SIGKILL)
+    raylet = raylet_of(site, "node-2")
+    os.kill(raylet, signal.SIGKILL)
     deadline = time.monotonic() + 60
     while (site.object("nodepool/gpu") or {})["detail"]["nodes"][1]["state"] == "online":
         assert time.monotonic() < deadline, "Ray does not notice"
@@ -192,6 +208,7 @@ def test_a_program_that_failed_when_a_node_of_its_gang_died_is_retried_for_that(
     first, second = site.until("job/rl/gang", "Succeeded", seconds=150)["detail"]["attempts"]
     assert (first["state"], first["message"]) == ("Failed", "exit code 1; node-2 failed under it")
     assert second["state"] == "Succeeded"
+    until_back(site, "node-2", raylet)
 
 
 def test_a_dead_head_is_replaced_and_its_job_is_retried(site: Installation) -> None:
