@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from reconciler.cli.exit import Ended, Exit
-from reconciler.cli.names import ENDED, JOB, KINDS, NODE, POOL, SITE
-from reconciler.model.states import ClusterState, NodeState, PoolState, SiteState
+from reconciler.cli.names import JOB, KINDS, NODE, POOL, SITE
+from reconciler.model.states import ClusterState, JobState, NodeState, PoolState, SiteState
 from reconciler.model.status import Health, Sync
 
-# Those of a job are compared with model/ledger.py by a test; those that it leaves by itself come first.
-_ALIVE = ("Queued", "Starting", "Running", "Suspended", "Backoff")
 _ALWAYS = ("Ready",)
 STATES: dict[str, Iterable[str]] = {
     SITE: tuple(SiteState),
@@ -17,7 +15,7 @@ STATES: dict[str, Iterable[str]] = {
     "Cluster": tuple(ClusterState),
     POOL: tuple(PoolState),
     NODE: tuple(NodeState),
-    JOB: (*_ALIVE, *sorted(ENDED)),
+    JOB: tuple(JobState),
 }
 CONDITIONS: dict[str, Iterable[str]] = {
     "Cluster": ("Ready", "HeadFilePublished"),

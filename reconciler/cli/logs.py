@@ -10,10 +10,11 @@ from reconciler.cli.call import Call
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.history import begin
 from reconciler.cli.logfile import LogFile, Readable, attempts_of, has_ended, log_of
-from reconciler.cli.names import ENDED, JOB, wanted
+from reconciler.cli.names import JOB, wanted
 from reconciler.cli.seen import Seen
 from reconciler.cli.status import StatusTree
 from reconciler.cli.text import count, moment
+from reconciler.model.states import JOB_ENDED
 from reconciler.remote.files import Files
 
 PACE = timedelta(seconds=1)
@@ -150,4 +151,4 @@ def _over(call: Call, job: Seen) -> bool:
     """Say whether nothing more will be printed."""
     if call.options.attempt is not None:
         return any(has_ended(each) for each in attempts_of(job) if each.get("number") == call.options.attempt)
-    return job.word("state") in ENDED | {"Removed"}
+    return job.word("state") in JOB_ENDED | {"Removed"}

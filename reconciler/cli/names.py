@@ -24,9 +24,6 @@ KINDS = {
 }
 ALL = "all"
 
-# The states that a job does not leave by itself; a test compares them with model/ledger.py, which loads pydantic.
-ENDED = frozenset({"Succeeded", "Failed", "Stopped", "TimedOut", "Lost"})
-
 _KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
 _NAME = re.compile(NAME_PATTERN.replace("$", r"\Z"))
 

@@ -16,11 +16,9 @@ from reconciler.cli.names import JOB, KINDS, NODE, POOL, Wanted
 from reconciler.cli.seen import Seen, rows_of, table_of
 from reconciler.cli.text import clock_time, moment, span
 from reconciler.model.ids import ObjectId
+from reconciler.model.layout import HEARTBEAT, SILENT_AFTER
 from reconciler.remote.files import Files, FilesError
 
-# The daemon beats every ten seconds; one that pauses for a restart or a slow pass is not yet silent. Other
-# daemons think the same: a test compares this with record/leader.py.
-STALE_AFTER = timedelta(minutes=2)
 DOCUMENT_LIMIT = 4 << 20
 INDEX_LIMIT = 64 << 20
 
@@ -88,7 +86,7 @@ class StatusTree:
 
     def heartbeat(self) -> Mapping[str, Any]:
         """Return what the daemon said last about itself."""
-        return self.other("heartbeat.json")
+        return self.other(HEARTBEAT)
 
     def silence(self, now: datetime) -> timedelta | None:
         """Return how long the daemon has said nothing, or None when it never spoke."""
@@ -100,7 +98,7 @@ class StatusTree:
         silence = self.silence(now)
         if silence is None:
             return "no daemon has said that it lives (is `rayops run` started?)"
-        if silence > STALE_AFTER:
+        if silence > SILENT_AFTER:
             return f"this is {span(silence)} old: the daemon is silent (is `rayops run` alive?)"
         return ""
 

@@ -11,12 +11,13 @@ from reconciler.cli.call import Call
 from reconciler.cli.closed import WORDS, must_be_possible
 from reconciler.cli.exit import Ended, Exit
 from reconciler.cli.form import as_json_line
-from reconciler.cli.names import ENDED, JOB, KINDS, Wanted, wanted
+from reconciler.cli.names import JOB, KINDS, Wanted, wanted
 from reconciler.cli.seen import Seen, table_of
 from reconciler.cli.status import StatusTree
 from reconciler.cli.text import clean, clock_time
 from reconciler.config import nearest
 from reconciler.model.duration import read_duration
+from reconciler.model.states import JOB_ENDED
 
 PACE = timedelta(seconds=1)
 
@@ -54,7 +55,7 @@ class Goal:
         """Return why it cannot come true any more, or nothing while it can."""
         if seen is None:
             return "it is gone" if was_there else ""
-        ended = seen.id.kind == JOB and seen.word("state") in ENDED
+        ended = seen.id.kind == JOB and seen.word("state") in JOB_ENDED
         if ended and not self.deletion:
             return f"it has ended as {seen.word('state')}: {seen.word('message') or seen.word('reason')}"
         return ""

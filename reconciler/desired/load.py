@@ -69,7 +69,7 @@ class Loader:
         """How many contents were parsed so far: none that was known, in this life or the one before."""
         # By content: what need not be parsed again.
         self._known: dict[str, Loaded] = {}
-        self._unkept: set[ObjectId] = set()  # by a restart it would be forgotten what was accepted
+        self._unkept: set[ObjectId] = set()  # what the cache does not know yet
         if self._cache:
             with _no_collection():
                 self._recall(self._cache.load())

@@ -1,10 +1,16 @@
-"""Where things are below the shared root."""
+"""Where things are below the shared root, and what their age means."""
+
+from datetime import timedelta
 
 JOBS = "jobs"
 ANCHOR = ".rayops/site.json"
 ALLOWED_SIGNERS = ".rayops/allowed_signers"
 # The name that head files are signed with, in the allowed signers file and for `ssh-keygen -Y verify -I`.
 SIGNER = "rayops"
+# What a leader says of itself every ten seconds, in the status directory. One that pauses for a restart or a slow
+# pass is not yet silent.
+HEARTBEAT = "heartbeat.json"
+SILENT_AFTER = timedelta(minutes=2)
 
 
 def job_dir(submission_id: str) -> str:

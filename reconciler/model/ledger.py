@@ -17,21 +17,7 @@ from reconciler.model.job import FailureClass, StopCause
 from reconciler.model.machine import Machine
 from reconciler.model.moment import Moment
 from reconciler.model.outcome import FailureKind
-
-
-class JobState(StrEnum):
-    """The life of a job, for people and dashboards."""
-
-    QUEUED = "Queued"
-    STARTING = "Starting"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    STOPPED = "Stopped"
-    TIMED_OUT = "TimedOut"
-    LOST = "Lost"
-    SUSPENDED = "Suspended"
-    BACKOFF = "Backoff"
+from reconciler.model.states import JobState
 
 
 @dataclass(frozen=True, slots=True)

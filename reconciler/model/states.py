@@ -1,4 +1,4 @@
-"""The words for where an object is in its life, kind by kind; a job's are in `ledger.py`, which remembers them."""
+"""The words for where an object is in its life, kind by kind."""
 
 from enum import StrEnum
 
@@ -41,3 +41,22 @@ class NodeState(StrEnum):
     OFFLINE = "offline"
     UNHEALTHY = "unhealthy"
     LOST = "lost"
+
+
+class JobState(StrEnum):
+    """The life of a job, for people and dashboards."""
+
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    TIMED_OUT = "TimedOut"
+    LOST = "Lost"
+    SUSPENDED = "Suspended"
+    BACKOFF = "Backoff"
+
+
+# The states that a job does not leave by itself.
+JOB_ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.STOPPED, JobState.TIMED_OUT, JobState.LOST})

@@ -9,21 +9,18 @@ What people read is the leader's to write, too: a daemon that may not lead speak
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from reconciler.clock import Clock
 from reconciler.model.json import canonical
+from reconciler.model.layout import HEARTBEAT, SILENT_AFTER
 from reconciler.model.moment import Moment
 from reconciler.remote.files import Files, FilesError
 
 FOLDER = ".rayops/leader"
-# What a leader says of itself, again and again, in the status directory.
-HEARTBEAT = "heartbeat.json"
-# As long readers take a daemon that says nothing for one that lives.
-SILENT_AFTER = timedelta(minutes=2)
 # Terms that stay on disk for people to read; older ones say nothing that the newest does not.
 KEPT = 8
 

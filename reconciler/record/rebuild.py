@@ -20,7 +20,6 @@ from reconciler.model.ledger import (
     Ended,
     HeadRecord,
     JobRecord,
-    JobState,
     Known,
     Ledger,
     Meta,
@@ -29,6 +28,7 @@ from reconciler.model.ledger import (
 from reconciler.model.machine import Machine
 from reconciler.model.moment import Moment
 from reconciler.model.nodepool import NodePool
+from reconciler.model.states import JobState
 from reconciler.model.views import known_key
 from reconciler.record.anchor import Anchor, read_anchor
 from reconciler.record.traces import HeadTrace, Trace, attempt_traces, head_trace

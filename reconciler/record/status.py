@@ -9,6 +9,7 @@ import orjson
 import reconciler
 from reconciler.clock import Clock
 from reconciler.model.document import KINDS
+from reconciler.model.layout import HEARTBEAT
 from reconciler.model.status import ObjectStatus
 from reconciler.record.document import (
     JsonDocument,
@@ -21,7 +22,6 @@ from reconciler.record.document import (
     summary,
 )
 from reconciler.record.index import Index, Row
-from reconciler.record.leader import HEARTBEAT
 from reconciler.record.plan_file import PlanFile
 from reconciler.record.text import Redaction, plain, written
 from reconciler.remote.files import Files, FilesError, FileStamp

@@ -16,9 +16,9 @@ from reconciler.model.document import from_json
 from reconciler.model.ids import NAME_PATTERN, ObjectId
 from reconciler.model.json import as_number, as_text
 from reconciler.model.layout import JOBS, head_file, job_dir
-from reconciler.model.ledger import JobState
 from reconciler.model.outcome import FailureKind
 from reconciler.model.spec import spec_digest
+from reconciler.model.states import JobState
 from reconciler.record.text import MAX_MESSAGE, one_line
 from reconciler.remote.files import Files, FilesError
 

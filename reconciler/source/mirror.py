@@ -45,8 +45,6 @@ class Mirror:
         self._launch = launch
         self._limits = limits
         self._clock = clock
-        # Whether the branch was fetched before: then only what is new comes.
-        self._followed = False
         self._packs = folder / "objects" / "pack"
         self._objects = Objects(lambda arguments: launch(folder, arguments, PIPE), limits.local)
 
@@ -71,8 +69,8 @@ class Mirror:
 
     def fetch(self, url: str, name: str, into: str) -> SourceProblem | None:
         """Bring the reference or commit `name` of the remote into the reference `into`, with all its history."""
-        self._followed = self._followed or self.commit(TIP) is not None
-        limit = self._limits.fetch if self._followed else self._limits.first_fetch
+        first = self.commit(TIP) is None
+        limit = self._limits.first_fetch if first else self._limits.fetch
         before = self._packed_bytes()
         bounds = Bounds(
             limit,

@@ -18,7 +18,6 @@ from reconciler.model.ledger import (
     Ended,
     HeadRecord,
     JobRecord,
-    JobState,
     Known,
     Ledger,
     Meta,
@@ -32,6 +31,7 @@ from reconciler.model.moment import Moment
 from reconciler.model.nodepool import shape_digest
 from reconciler.model.ray import HeadSeen, RayJob, RayJobStatus, RayNode, RayNodeState
 from reconciler.model.sighting import Present, Sighting
+from reconciler.model.states import JobState
 from reconciler.model.views import known_key
 from reconciler.model.world import AttemptSeen, Observed, Role, SlotId, SlotSeen, SlotState, World
 

@@ -18,7 +18,6 @@ from reconciler.model.ledger import (
     Failed,
     HeadRecord,
     JobRecord,
-    JobState,
     Known,
     Ledger,
     Meta,
@@ -29,6 +28,7 @@ from reconciler.model.ledger import (
 from reconciler.model.machine import Machine
 from reconciler.model.nodepool import shape_digest
 from reconciler.model.outcome import FailureKind
+from reconciler.model.states import JobState
 from reconciler.model.views import known_key
 from tests.kinds.desired_words import host, object_id
 from tests.kinds.moments import ago, maybe_ago, moment

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.model.ledger import Attempt, JobState, Ledger
+from reconciler.model.ledger import Attempt, Ledger
 from reconciler.model.ray import NODE_LABEL, HeadSeen, RayJob, RayJobStatus, RayNode, RayNodeState
 from reconciler.model.sighting import Absent, Present, Sighting, Unreachable
+from reconciler.model.states import JobState
 from reconciler.model.world import AttemptSeen, ClaimState, Observed, Result, Role, SlotId, SlotSeen, SlotState
 from tests.kinds.desired_words import object_id
 from tests.kinds.ledger_words import only

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.status import STALE_AFTER
-from reconciler.record.leader import FOLDER, SILENT_AFTER, Leadership, living_leader
+from reconciler.model.layout import SILENT_AFTER
+from reconciler.record.leader import FOLDER, Leadership, living_leader
 from reconciler.record.status import StatusWriter
 from reconciler.remote.disk import DiskFiles
 from tests.fakes.clock import FakeClock
@@ -129,7 +129,3 @@ def test_a_note_that_says_nothing_leaves_the_heartbeat(share: Share, note: bytes
     assert share.living() == ""
     share.beat()
     assert share.living() in {"another daemon", "1"}
-
-
-def test_readers_and_daemons_call_a_leader_silent_after_the_same_time() -> None:
-    assert SILENT_AFTER == STALE_AFTER

@@ -18,11 +18,12 @@ from reconciler.model.document import identity, parse
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
 from reconciler.model.json import canonical
-from reconciler.model.ledger import Attempt, JobState, Ledger, Meta
+from reconciler.model.ledger import Attempt, Ledger, Meta
 from reconciler.model.machine import Machine
 from reconciler.model.plan import Action
 from reconciler.model.ray import HeadAddress
 from reconciler.model.spec import spec_digest
+from reconciler.model.states import JobState
 from reconciler.model.world import Observed, World
 from reconciler.record import journal
 from reconciler.record.ledger import LedgerStore

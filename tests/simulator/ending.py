@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.desired import Desired
 from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import JobState, Ledger
+from reconciler.model.ledger import Ledger
 from reconciler.model.machine import Machine
 from reconciler.model.sighting import Unreachable
+from reconciler.model.states import JobState
 from tests.fakes.gate import Mishap
 from tests.simulator.broken import Broken
 from tests.simulator.people import NODES_PER_POOL, SPARE, TEAMS, Wish

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.ledger import JobState, Ledger
+from reconciler.model.ledger import Ledger
 from reconciler.model.moment import Moment
+from reconciler.model.states import JobState
 from tests.fakes.job_runner import Run
 from tests.simulator.agreed import Agreed, Key, key_of
 from tests.simulator.broken import Broken

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job, Limits
-from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, JobState, Table, node_key
+from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, Table, node_key
 from reconciler.model.moment import Moment
 from reconciler.model.plan import Because, Decision, Hold, Note, Reason
 from reconciler.model.ray import HeadAddress, HeadSeen, RayJob
 from reconciler.model.sighting import Present, Sighting
 from reconciler.model.site import Site
+from reconciler.model.states import JobState
 from reconciler.model.views import ClusterView
 from reconciler.model.world import AttemptSeen, ClaimState, World
 

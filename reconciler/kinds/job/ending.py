@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.model.job import FailureClass, Retry, StopCause
-from reconciler.model.ledger import Attempt, Dropped, Ended, JobRecord, JobState
+from reconciler.model.ledger import Attempt, Dropped, Ended, JobRecord
 from reconciler.model.moment import Moment
+from reconciler.model.states import JobState
 from reconciler.model.world import Result
 
 # Attempts that a record keeps; older ones stay in the history. Retries without end must not grow the ledger.

@@ -11,10 +11,11 @@ from reconciler.kinds.job.ending import blamed, ended_by, lost, never_ran, stopp
 from reconciler.kinds.job.submit import submission
 from reconciler.model.effect import StopAttempt
 from reconciler.model.job import FailureClass, StopCause
-from reconciler.model.ledger import Ended, JobState, Stop, node_key
+from reconciler.model.ledger import Ended, Stop, node_key
 from reconciler.model.plan import Action, Because, Decision, Reason, Weight
 from reconciler.model.ray import RayJobStatus
 from reconciler.model.sighting import Absent, Present, Unreachable
+from reconciler.model.states import JobState
 
 # The runner enforces the attempt limit itself; this is how much later the daemon does it for a runner that hangs.
 RUNNER_DELAY = timedelta(seconds=60)

@@ -14,9 +14,10 @@ from reconciler.kinds.job.submit import next_number
 from reconciler.model.effect import DeleteRayRecord
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import StopCause
-from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, JobState, Table, node_key
+from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, Table, node_key
 from reconciler.model.nodepool import NodePool
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
+from reconciler.model.states import JobState
 from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id, known_key
 from reconciler.model.world import World
 from reconciler.queue.placement import Waiting

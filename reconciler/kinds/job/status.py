@@ -9,9 +9,10 @@ from reconciler.kinds.job.plan import queues as job_queues
 from reconciler.model.derived import Derived, Memo
 from reconciler.model.ids import ObjectId
 from reconciler.model.job import Job
-from reconciler.model.ledger import Attempt, Ended, JobRecord, JobState
+from reconciler.model.ledger import Attempt, Ended, JobRecord
 from reconciler.model.plan import Because, Plan, Reason
 from reconciler.model.projection import Face, Story, conditions, describe, stories
+from reconciler.model.states import JobState
 from reconciler.model.status import Health, ObjectStatus
 from reconciler.model.views import documents, frozen_because, job_id
 from reconciler.model.world import World
