@@ -147,7 +147,7 @@ def test_a_program_gets_documents(site: Site) -> None:
         ("rl/sft-3 --for=state=Running=True", "--for=state=Running=True: expected"),
         ("rl/sft-3 --for=deleted --timeout soon", "--timeout soon: expected a length of time"),
         ("rl/sft-3 --for=state=Runing", "--for=state=Runing: a job has no such state (did you mean Running?"),
-        ("rl/sft-3 --for=state=Runing", "one of: Queued, Starting, Running, Suspended, Backoff, Failed"),
+        ("rl/sft-3 --for=state=Runing", "one of: Queued, Starting, Running, Succeeded, Failed"),
         ("rl/sft-3 --for=state=succeeded", "(did you mean Succeeded?"),
         ("rl/sft-3 --for=state=Ready", "a job has no such state"),
         ("rl/sft-3 --for=health=Redy", "a job has no such health (did you mean Ready?"),

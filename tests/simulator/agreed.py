@@ -87,7 +87,7 @@ class Agreed:
         for uid, wish in said.jobs.items():
             if self._is_plain(said, wish):
                 self._adopt(wish)
-            elif uid in self.waiting:
+            elif uid in self.waiting and uid not in said.doubled:
                 # A broken file is there again in the place of what left.
                 self.force[uid] = self.waiting.pop(uid)
         for uid in [uid for uid in self.force if uid not in said.jobs]:
@@ -113,8 +113,8 @@ class Agreed:
             is_known = (uid in self.force or uid in self.waiting) and uid not in self._forgotten
             last = self.force.get(uid) if is_known else None
             fresh = last is None or last.path != wish.path or uid in said.doubled
-            # Two files of which none was ever in force: either may be another object's by rights.
-            in_two_minds = uid in said.doubled and not is_known
+            # Two files of which none is in force: either may be another object's by rights.
+            in_two_minds = uid in said.doubled and last is None
             if fresh and (in_two_minds or not self._is_readable(wish)):
                 yield wish.team
 
@@ -280,8 +280,12 @@ class Agreed:
         for run in self._world.machines.runners.runs:
             if run.alive and run.submission_id not in self.condemned:
                 uid, _ = key_of(run)
-                hidden = uid in self.waiting and self.waiting[uid].team in self.unsettled
-                if hidden or self._why(key_of(run), run.nodes) not in NAMED:
+                if uid in self.waiting:
+                    # It has left: until that is let go nothing is done, and an edit before it is of no matter.
+                    is_due = self.waiting[uid].team in self.unsettled
+                else:
+                    is_due = self._why(key_of(run), run.nodes) not in NAMED
+                if is_due:
                     yield uid
 
     def _is_covered(self, uids: set[int]) -> bool:
