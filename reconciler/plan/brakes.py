@@ -122,7 +122,7 @@ def _release(world: World, leaving: list[str]) -> Iterator[Note]:
     keys = [key for key in leaving if not _perhaps_elsewhere(world, object_id(key))]
     if keys:
         changes = tuple(Change(Table.KNOWN, k, replace(world.ledger.known[k], released=True)) for k in keys)
-        because = Because(Reason.REMOVED, f"{len(keys)} objects left the repo", (("objects", len(keys)),))
+        because = Because(Reason.REMOVED, f"objects that left the repo: {len(keys)}", (("objects", len(keys)),))
         yield Note(object_id(keys[0]), because, changes)
 
 

@@ -133,7 +133,7 @@ def _known(world: World, decisions: Iterable[Decision]) -> Iterator[Note]:
     ]
     if fresh:
         fresh.sort(key=lambda change: object_id(change.key))
-        text = f"{len(fresh)} objects are new, edited or back"
+        text = f"objects that are new, edited or back: {len(fresh)}"
         because = Because(Reason.NEW, text, (("objects", len(fresh)),))
         yield Note(ObjectId("Site", "", "site"), because, tuple(fresh))
     gone = departed(world)
