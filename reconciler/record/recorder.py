@@ -85,10 +85,6 @@ class Recorder:
         """Let nothing be written any more once `leads` says no."""
         self._scribe.only_while(leads)
 
-    def flush(self, seconds: float) -> bool:
-        """Wait until readers can see all that was told so far; say whether they can."""
-        return self._scribe.flush(seconds)
-
     def _tell(self, world: World, plan: Plan, told: Told, view: Overview) -> None:
         self._tell_news(world, plan, told, view)
         if self._scribe.take_strangers():

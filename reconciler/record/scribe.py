@@ -44,7 +44,6 @@ class Scribe:
         self._history = history
         self._hands = hands
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
         self._due = _Due()
         self._at_work = False
         self._strangers = False
@@ -96,11 +95,6 @@ class Scribe:
             came, self._strangers = self._strangers, False
         return came
 
-    def flush(self, seconds: float) -> bool:
-        """Wait until all is written that was told so far; say whether it was."""
-        with self._lock:
-            return self._idle.wait_for(lambda: not self._at_work, seconds)
-
     def _add(self, add: Callable[[_Due], None]) -> None:
         with self._lock:
             if self._broken is not None:
@@ -122,7 +116,6 @@ class Scribe:
             # The loop shall end of it as if it had written itself: at its next word.
             with self._lock:
                 self._broken, self._at_work = bug, False
-                self._idle.notify_all()
             raise
 
     def _take(self) -> _Due | None:
@@ -130,7 +123,6 @@ class Scribe:
             due, self._due = self._due, _Due()
             if not due:
                 self._at_work = False
-                self._idle.notify_all()
             return due or None
 
     def _write(self, due: _Due) -> None:

@@ -3,7 +3,7 @@
 import errno
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 import orjson
@@ -42,6 +42,11 @@ class Place:
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self.files, clock = HangingFiles(), HandClock()
         self.scribe = Scribe(StatusWriter(self.files, clock), History(self.files, clock), pool)
+        self._hands = pool
+
+    def written(self) -> Future[None]:
+        """Give what is done once all is written that the scribe was told so far."""
+        return self._hands.submit(lambda: None)
 
     def told(self) -> dict[str, str]:
         """Return the state that each job's document names."""
@@ -76,9 +81,10 @@ def test_who_tells_does_not_wait_for_a_directory_that_hangs(place: Place) -> Non
     for number in range(100):
         place.scribe.tell([job("a", f"state-{number}")], [], VIEW, whole=False)
         place.scribe.events([event(f"e{number}")])
-    assert not place.scribe.flush(0.01), "nothing of this can have been written"
+    written = place.written()
+    assert not written.done(), "nothing of this can have been written"
     place.files.answering.set()
-    assert place.scribe.flush(SECONDS)
+    written.result(SECONDS)
     assert place.told() == {"a.json": "state-99"}
     assert place.history() == [f"e{number}" for number in range(100)]
 
@@ -90,19 +96,19 @@ def test_what_comes_last_about_an_object_holds(place: Place) -> None:
     place.scribe.tell([job("a", "Succeeded"), job("c")], ["job/rl/b.json"], VIEW, whole=False)
     place.scribe.tell([job("b", "Queued")], ["job/rl/c.json"], VIEW, whole=False)
     place.files.answering.set()
-    assert place.scribe.flush(SECONDS)
+    place.written().result(SECONDS)
     assert place.told() == {"a.json": "Succeeded", "b.json": "Queued"}
 
 
 def test_all_there_is_leaves_nothing_else_though_it_waits_for_a_well_disk(place: Place) -> None:
     place.scribe.tell([job("old"), job("kept")], [], VIEW, whole=True)
-    assert place.scribe.flush(SECONDS)
+    place.written().result(SECONDS)
     place.files.fail(errno.ENOSPC, times=100)
     place.scribe.tell([job("kept", "Queued")], [], VIEW, whole=True)
-    assert place.scribe.flush(SECONDS)
+    place.written().result(SECONDS)
     place.files.mend()
     place.scribe.tell([job("new")], [], VIEW, whole=False)
-    assert place.scribe.flush(SECONDS)
+    place.written().result(SECONDS)
     assert place.told() == {"kept.json": "Queued", "new.json": "Running"}
 
 
@@ -115,7 +121,7 @@ def test_events_beyond_what_memory_holds_are_dropped_the_oldest_first(
     place.scribe.events([event(f"e{number}") for number in range(MOST_EVENTS)])
     place.scribe.events([event("last")])
     place.files.answering.set()
-    assert place.scribe.flush(SECONDS)
+    place.written().result(SECONDS)
     assert place.history()[0] == "e1"
     assert place.history()[-1] == "last"
     assert "events dropped" in caplog.text
@@ -125,13 +131,13 @@ def test_who_was_overtaken_writes_nothing_of_what_it_had_still_to_tell(place: Pl
     leads = True
     place.scribe.only_while(lambda: leads)
     place.scribe.tell([job("a")], [], VIEW, whole=True)
-    assert place.scribe.flush(SECONDS)
+    place.written().result(SECONDS)
     before = dict(place.files.everything())
     leads = False
     place.scribe.tell([job("a", "other")], [], VIEW, whole=True)
     place.scribe.events([event("late")])
     place.scribe.beat(7, 7, "c7")
-    assert place.scribe.flush(SECONDS)
+    place.written().result(SECONDS)
     assert dict(place.files.everything()) == before
 
 
@@ -147,7 +153,7 @@ def test_a_bug_in_writing_ends_the_one_who_tells() -> None:
         files, clock = BrokenFiles(), HandClock()
         scribe = Scribe(StatusWriter(files, clock), History(files, clock), pool)
         scribe.tell([job("a")], [], VIEW, whole=True)
-        assert scribe.flush(SECONDS)
+        pool.submit(lambda: None).result(SECONDS)
         with pytest.raises(ZeroDivisionError):
             scribe.beat(1, 1, "c1")
 
@@ -156,5 +162,5 @@ def test_a_trouble_is_complained_about_once(place: Place, caplog: pytest.LogCapt
     place.files.fail(errno.EIO, times=10**6)
     for number in range(5):
         place.scribe.tell([job("a", f"s{number}")], [], VIEW, whole=False)
-        assert place.scribe.flush(SECONDS)
+        place.written().result(SECONDS)
     assert caplog.text.count("not written") == 1
