@@ -25,6 +25,7 @@ from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.world import Observed, Tuning, World
 from reconciler.observe.collect import Begun, Collector
 from reconciler.plan.planner import settled, still_holds
+from reconciler.record.accepted import Accepted
 from reconciler.record.leader import Leadership
 from reconciler.record.ledger import LedgerStore
 from reconciler.record.recorder import Recorder
@@ -82,8 +83,7 @@ class Stages:
     kinds: tuple[Kind, ...]
     leadership: Leadership
     tuning: Tuning
-    # Revisions that an operator accepted although they do not follow the applied one.
-    accepted: Callable[[], frozenset[str]] = frozenset
+    accepted: Accepted
     passing: Passing = go_on
 
 
@@ -183,7 +183,7 @@ class Loop:
         if memory.snapshot is None and meta.applied is not None:
             # After a restart the remote may be gone or hang; what was in force is still in our own mirror.
             self._load(self._stages.source.at(meta.applied))
-        latest = self._stages.source.latest(meta.applied, self._stages.accepted())
+        latest = self._stages.source.latest(meta.applied, self._stages.accepted.revisions())
         memory.problem = latest if isinstance(latest, SourceProblem) else None
         self._load(latest)
         return memory.desired
@@ -235,11 +235,14 @@ class Loop:
             return f"nobody can say who leads this site: {error.message}"
         changes = [change for note in plan.notes for change in note.changes]
         changes += [change for action in plan.actions for change in action.before]
-        if world.desired.revision != self._ledger.meta.applied and self._memory.problem is None:
+        is_new = world.desired.revision != self._ledger.meta.applied and self._memory.problem is None
+        if is_new:
             meta = replace(self._ledger.meta, applied=world.desired.revision)
             changes.append(Change(Table.META, META_KEY, meta))
         try:
             self._commit(changes)
+            if is_new:
+                self._stages.accepted.use_up()
             self._anchor()
         except FilesError as error:
             return f"the ledger cannot be written: {error.message}"

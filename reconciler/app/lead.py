@@ -13,7 +13,7 @@ from threading import Event
 
 from reconciler import logs
 from reconciler.app.failpoints import fail_points
-from reconciler.app.parts import ReadOnly, accepted, doors, ground, only_daemon, publish, source_of
+from reconciler.app.parts import DAEMON, ReadOnly, doors, ground, only_user, publish, source_of
 from reconciler.app.published import Published
 from reconciler.clock import Clock
 from reconciler.config import Settings
@@ -24,6 +24,7 @@ from reconciler.kinds import ALL
 from reconciler.loop import Loop, PassReport, Stages
 from reconciler.model.ledger import META_KEY, Change, Table
 from reconciler.observe.collect import Collector
+from reconciler.record.accepted import Accepted
 from reconciler.record.history import History
 from reconciler.record.journal import LedgerFault
 from reconciler.record.leader import Leadership, living_leader
@@ -109,17 +110,19 @@ def company(
 
 
 @contextmanager
-def running(settings: Settings, clock: Clock, around: Company, patience: timedelta = PATIENCE) -> Iterator[Running]:
+def running(
+    settings: Settings, clock: Clock, around: Company, patience: timedelta = PATIENCE, verb: str = DAEMON
+) -> Iterator[Running]:
     """Build everything that a pass needs, as the leader of the site; close it at the end.
 
-    A pass waits for its source no longer than `patience`. Raises Refused when another daemon runs here, and
-    ReadOnly when the ledger must not be used.
+    A pass waits for its source no longer than `patience`; `verb` is said to who is refused meanwhile. Raises
+    Refused when another daemon runs here, and ReadOnly when the ledger must not be used.
     """
     wakeups, recorder, passing = around.wakeups, around.recorder, around.passing
     with ExitStack() as stack:
         stack.enter_context(_rare_collections())
         here = ground(settings)
-        stack.enter_context(only_daemon(settings))
+        stack.enter_context(only_user(settings, verb))
         store = LedgerStore(here.state, here.shared, clock)
         ledger = store.open()
         if isinstance(ledger, LedgerFault):
@@ -162,7 +165,7 @@ def running(settings: Settings, clock: Clock, around: Company, patience: timedel
             recorder=recorder,
             kinds=ALL,
             leadership=leadership,
-            accepted=lambda: accepted(here.state),
+            accepted=Accepted(here.state),
             tuning=settings.tuning,
             passing=passing,
         )
@@ -278,7 +281,7 @@ def run_once(settings: Settings, clock: Clock, level: str, crashes: str = "") ->
     passing = fail_points(crashes)
     with (
         company(settings, clock, wakeups, redaction, passing) as around,
-        running(settings, clock, around, PATIENCE_OF_ONE_PASS) as live,
+        running(settings, clock, around, PATIENCE_OF_ONE_PASS, "once") as live,
     ):
         report = live.loop.once()
         while live.loop.busy:

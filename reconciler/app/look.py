@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from reconciler.app.parts import ReadOnly, Refused, doors, ground, only_daemon, source_of
+from reconciler.app.parts import ReadOnly, Refused, doors, ground, only_user, source_of
 from reconciler.clock import Clock
 from reconciler.config import Settings
 from reconciler.desired.load import Loader
@@ -87,7 +87,7 @@ def recover(settings: Settings, clock: Clock, *, adopt: bool) -> Rebuilt:
     """
     with ExitStack() as stack:
         here = ground(settings)
-        stack.enter_context(only_daemon(settings))
+        stack.enter_context(only_user(settings, "recover"))
         if adopt and (leader := living_leader(here.shared, here.status, clock)):
             raise Refused(
                 f"{leader} leads this site and has spoken a moment ago, so the ledger is there; stop it first, or "

@@ -16,6 +16,7 @@ from reconciler.config import MachineSettings, PathSettings, Settings
 from reconciler.kind import Doors, Site
 from reconciler.model import layout
 from reconciler.model.ledger import Ledger
+from reconciler.record.accepted import Accepted
 from reconciler.record.text import Redaction
 from reconciler.remote.command import GateCommand
 from reconciler.remote.disk import DiskFiles
@@ -35,7 +36,8 @@ from reconciler.source.location import SourceConfigError
 from reconciler.source.source import Source
 
 # Linux counts processes up to 2^22; the file is read by people, too.
-PID_LENGTH = 20
+HOLDER_LENGTH = 20
+DAEMON = "daemon"
 
 
 class Refused(Exception):
@@ -83,8 +85,11 @@ def _no_state(settings: Settings, error: OSError) -> Refused | FilesError:
 
 
 @contextmanager
-def only_daemon(settings: Settings) -> Iterator[None]:
-    """Hold the lock of the state directory: two daemons on one machine never share a ledger."""
+def only_user(settings: Settings, verb: str = DAEMON) -> Iterator[None]:
+    """Hold the lock of the state directory: two processes on one machine never share a ledger.
+
+    The lock says who holds it: the daemon, or a `verb` that acts alone and hears no signal.
+    """
     path = settings.paths.state / "daemon.lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -94,18 +99,17 @@ def only_daemon(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            pid = os.pread(descriptor, PID_LENGTH, 0).decode("ascii", "replace").strip()
-            raise Refused(f"another daemon (pid {pid}) uses {settings.paths.state}; stop it first") from error
+            raise Refused(_in_use(settings, *_holder(descriptor))) from error
         # Always as long as the longest: a full disk has room for what is there already.
         with explained(str(path)):
-            os.pwrite(descriptor, f"{os.getpid():<{PID_LENGTH}}\n".encode(), 0)
+            os.pwrite(descriptor, f"{f'{os.getpid()} {verb}':<{HOLDER_LENGTH}}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
 def daemon_pid(settings: Settings) -> int | None:
-    """Return the process that holds the state directory's lock, None when nobody does."""
+    """Return the process of the daemon that uses the state directory, None when none does."""
     path = settings.paths.state / "daemon.lock"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -117,23 +121,28 @@ def daemon_pid(settings: Settings) -> int | None:
         # Shared: two who ask at once do not take each other for the daemon.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.pread(descriptor, PID_LENGTH, 0) or b"0") or None
+        pid, verb = _holder(descriptor)
+        return int(pid) if pid.isdecimal() and verb == DAEMON else None
     finally:
         os.close(descriptor)
     return None
 
 
-ACCEPTED = "accepted"
+def _holder(lock: int) -> tuple[str, str]:
+    """Return which process holds the lock, and as what. A daemon before this version wrote its number alone."""
+    pid, _, verb = os.pread(lock, HOLDER_LENGTH, 0).decode("ascii", "replace").strip().partition(" ")
+    return pid, verb or DAEMON
 
 
-def accepted(state: Files) -> frozenset[str]:
-    """Return the revisions that an operator accepted although they do not follow the applied one."""
-    return frozenset(state.list(ACCEPTED))
+def _in_use(settings: Settings, pid: str, verb: str) -> str:
+    if verb == DAEMON:
+        return f"another daemon (pid {pid}) uses {settings.paths.state}; stop it first"
+    return f"`rayops {verb}` (pid {pid}) uses {settings.paths.state}; wait until it has ended"
 
 
 def accept(settings: Settings, revision: str) -> None:
     """Let the daemon apply a revision that does not follow the applied one."""
-    ground(settings).state.write(f"{ACCEPTED}/{revision}", b"")
+    Accepted(ground(settings).state).add(revision)
 
 
 def source_of(settings: Settings, clock: Clock, mirror: Path, called_off: Event | None = None) -> Source:

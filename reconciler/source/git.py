@@ -121,7 +121,7 @@ class GitSource:
         tip = self._tip
         assert tip is not None
         if applied is not None and tip not in accepted and not self._follows(tip, applied):
-            message = f"the branch no longer contains the applied revision {applied[:12]}; accept {tip} to go on"
+            message = f"the branch no longer contains the applied revision {applied}; accept {tip} to go on"
             return SourceProblem(SourceFault.REWRITTEN, message, tip)
         snapshot = self._snapshot(tip)
         if isinstance(snapshot, Snapshot) and not snapshot.files and applied is not None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from reconciler.app import daemon_pid
+from reconciler.app.parts import only_user
 from reconciler.cli.exit import Exit
 from reconciler.clock import SystemClock
 from reconciler.config import read_settings
@@ -113,6 +114,21 @@ def test_a_second_daemon_is_refused_and_the_first_goes_on(premises: Premises, da
     # Looking needs no lead.
     assert premises.rayops("plan").code == Exit.DONE
     assert daemon.end() == 0
+
+
+def test_only_a_daemon_is_signalled(premises: Premises) -> None:
+    premises.state.mkdir()
+    heard = list[int]()
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        with only_user(read_settings(premises.file), "once"):
+            assert premises.rayops("sync").code == Exit.UNREACHABLE
+            assert premises.rayops("accept", "a" * 40).code == Exit.DONE
+            said = premises.rayops("run").err
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert said == f"`rayops once` (pid {os.getpid()}) uses {premises.state}; wait until it has ended\n"
+    assert heard == []
 
 
 def test_sync_makes_the_daemon_look_at_its_source(premises: Premises, daemon: Daemon) -> None:

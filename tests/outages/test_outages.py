@@ -309,6 +309,17 @@ def test_a_rewritten_history_is_held_until_an_operator_accepts_it(site: Scene) -
     site.site.rayops("accept", revision)
     site.site.until("user/erin", "Ready")
     site.site.until_gone("user/dave")
+    # The word was for that change alone: another force push back to the same revision is held again.
+    site.site.commit("Add frank", user("frank"))
+    site.site.until("user/frank", "Ready")
+    frank = site.site.git("rev-parse", "HEAD").strip()
+    site.site.git("reset", "--quiet", "--hard", revision)
+    site.site.rayops("sync")
+    said = site.source_is("HistoryRewritten")
+    assert (said["revision"], frank in said["message"]) == (revision, True), "by its whole name, for `git fetch`"
+    assert "user/frank.json" in site.objects
+    site.site.git("reset", "--quiet", "--hard", frank)
+    site.site.rayops("sync")
 
 
 @pytest.mark.parametrize("harm", HARMS)

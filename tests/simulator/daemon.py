@@ -14,6 +14,7 @@ from reconciler.model.ledger import META_KEY, Change, Ledger, Table
 from reconciler.model.plan import Plan
 from reconciler.model.world import Tuning
 from reconciler.observe.collect import Collector
+from reconciler.record.accepted import Accepted
 from reconciler.record.history import History
 from reconciler.record.journal import LedgerFault
 from reconciler.record.leader import Leadership
@@ -97,6 +98,7 @@ class Daemon:
             kinds=ALL,
             leadership=leadership,
             tuning=parts.tuning,
+            accepted=Accepted(parts.state),
         )
         self.loop = Loop(stages, ledger)
 
