@@ -9,7 +9,17 @@ from itertools import chain
 
 from reconciler.desired.cache import Cache, Kept
 from reconciler.desired.check import Checks
-from reconciler.desired.parse import Errors, is_document, is_place, misplaced, parse_all, team_of, teams_in, twice
+from reconciler.desired.parse import (
+    Errors,
+    folders_of,
+    is_document,
+    is_place,
+    misplaced,
+    parse_all,
+    team_of,
+    teams_in,
+    twice,
+)
 from reconciler.model.derived import Edition, differences
 from reconciler.model.desired import ANY_TEAM, Desired, FileError, Loaded, homes
 from reconciler.model.ids import ObjectId
@@ -100,7 +110,7 @@ class Loader:
         changed = [
             path for path in news if path in files and self._judged.get(path) != files[path] and is_document(path)
         ]
-        refused = {path: why for path, why in rejected.items() if self._is_news(path, _REFUSED + why)}
+        refused = self._refused(rejected) if rejected else {}
         known = [path for path in news if path in self._judged or path in self._broken]
         removed = [path for path in known if path not in files and path not in rejected]
         if len(self._judged) + len(changed) > self._max_objects and self._is_too_large(files):
@@ -140,12 +150,11 @@ class Loader:
     def _unread(self) -> Iterator[str]:
         return (path for path in self._broken if path not in self._judged)
 
-    def _is_news(self, path: str, refusal: str) -> bool:
-        """Say whether a refused entry stands, as of now, where a document is or was: a file, or a whole folder."""
-        if self._judged.get(path) == refusal:
-            return False
-        left = (self._accepted[who].path for who in self._lingering)
-        return is_place(path) or any(known.startswith(f"{path}/") for known in chain(self._judged, left))
+    def _refused(self, rejected: Mapping[str, str]) -> dict[str, str]:
+        """Return new entries that stand, as of now, where a document is or was: a file, or a whole folder."""
+        folders = folders_of(chain(self._judged, (self._accepted[who].path for who in self._lingering)))
+        news = {path: why for path, why in rejected.items() if self._judged.get(path) != _REFUSED + why}
+        return {path: why for path, why in news.items() if is_place(path) or path in folders}
 
     def _is_too_large(self, files: Mapping[str, str]) -> bool:
         return sum(map(is_document, files)) > self._max_objects

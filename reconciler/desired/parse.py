@@ -1,7 +1,7 @@
 """One file: its bytes become a document, or errors with places."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import orjson
@@ -86,6 +86,17 @@ def teams_in(path: str) -> frozenset[str]:
 def is_place(path: str) -> bool:
     """Say whether documents are expected at a path or below it, whatever there is: it is one or a usual folder."""
     return is_document(path.lower()) or _FOLDER.fullmatch(path) is not None
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """Return every folder that leads to one of the paths."""
+    found = set[str]()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def misplaced(path: str, found: ObjectId) -> FileError | None:

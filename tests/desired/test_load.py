@@ -21,6 +21,7 @@ from reconciler.model.document import KINDS, from_json, identity
 from reconciler.model.ids import ObjectId
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.spec import spec_digest
+from tests.calls import calls_of
 from tests.fakes.files import FakeFiles
 from tests.model.test_spec import CHANGES, document, with_field
 
@@ -189,6 +190,16 @@ def test_links_that_replace_no_document_are_nobodys_business() -> None:
     desired = repo.load(a=user("alice"))
     assert desired.errors == ()
     assert desired.unsettled == frozenset()
+
+
+def test_links_cost_no_more_than_their_number() -> None:
+    def cost(size: int) -> int:
+        repo = Repo()
+        repo.commit({f"docs/{number}.yaml": user(f"u{number}") for number in range(size)})
+        repo.rejected = {f"link-{number}": "it is a symbolic link" for number in range(size)}
+        return calls_of(lambda: repo.load(a=user("alice")))
+
+    assert cost(200) < cost(100) * 2.3
 
 
 def test_only_changed_files_are_read() -> None:

@@ -1,16 +1,15 @@
 """The cost of a plan grows with the number of objects and no faster: counted in calls, without a clock."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from reconciler.kinds import ALL
 from reconciler.model.world import World
+from tests.calls import calls_of
 from tests.kinds.desired_words import desired_of
 from tests.kinds.ledger_words import ledger_of
 from tests.kinds.moments import NOW
@@ -53,7 +52,7 @@ def test_twice_as_much_costs_twice_as_much(of_size: Callable[[int], World]) -> N
 
 @pytest.mark.parametrize("of_size", [site, busy])
 def test_status_costs_no_more_than_its_objects(of_size: Callable[[int], World]) -> None:
-    small, large = (_count(partial(_statuses, of_size(size))) for size in (50, 100))
+    small, large = (calls_of(partial(_statuses, of_size(size))) for size in (50, 100))
     assert large < small * 2.3
 
 
@@ -63,21 +62,4 @@ def _statuses(world: World) -> int:
 
 
 def _calls(world: World) -> int:
-    return _count(lambda: planned(world))
-
-
-def _count(work: Callable[[], Any]) -> int:
-    """Return how many functions, ours and built-in ones, are entered while the work is done."""
-    calls = 0
-
-    def counting(_: FrameType, event: str, __: Any) -> None:
-        nonlocal calls
-        calls += event in {"call", "c_call"}
-
-    before = sys.getprofile()
-    sys.setprofile(counting)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return calls
+    return calls_of(lambda: planned(world))
