@@ -10,6 +10,7 @@ import reconciler
 from reconciler.clock import Clock
 from reconciler.model.document import KINDS
 from reconciler.model.layout import HEARTBEAT
+from reconciler.model.outcome import FailureKind
 from reconciler.model.status import ObjectStatus
 from reconciler.record.document import (
     JsonDocument,
@@ -164,8 +165,16 @@ class StatusWriter:
                 if name.endswith(".json"):
                     yield f"{folder}/{name}"
                     continue
-                for inner in self._files.list(f"{folder}/{name}"):
-                    yield f"{folder}/{name}/{inner}"
+                yield from (f"{folder}/{name}/{inner}" for inner in self._names_in(f"{folder}/{name}"))
+
+    def _names_in(self, folder: str) -> Iterable[str]:
+        """Return what a team's folder holds; nothing of what is no folder: an editor's backup, somebody's link."""
+        try:
+            return self._files.list(folder)
+        except FilesError as error:
+            if error.kind is FailureKind.REFUSED:
+                return ()
+            raise
 
     def _write_documents(self, view: Overview) -> None:
         now = view.as_of or self._clock.now().wall

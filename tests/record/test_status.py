@@ -188,6 +188,19 @@ def test_rubbish_in_the_directory_is_replaced(rubbish: bytes, path: str) -> None
     assert {each: _read(daemon.files, each) for each in good} == good
 
 
+@pytest.mark.parametrize("name", ["job/.ppo.json.swp", "job/notes", "cluster/main.json~"])
+def test_a_stray_file_keeps_nobody_from_reading(tmp_path: Path, name: str) -> None:
+    files = DiskFiles(tmp_path)
+    assert StatusWriter(files, HandClock()).write([_job(), _cluster()], [], VIEW) is None
+    files.write(name, b"not ours")
+    (tmp_path / "job/link").symlink_to("/etc")
+    restarted = StatusWriter(files, HandClock())
+    assert restarted.write([_job(state="Succeeded")], [], VIEW) is None
+    assert _read(files, "job/rl/ppo.json")["state"] == "Succeeded"
+    assert restarted.paths() == {"cluster/main.json", "job/rl/ppo.json"}
+    assert files.read(name) == b"not ours"
+
+
 def test_a_document_that_vanished_is_written_again_after_a_restart() -> None:
     daemon = _Daemon()
     daemon.write(_job())
