@@ -165,7 +165,7 @@ def _source(settings: Settings, clock: Clock, mirror: Path, called_off: Event | 
     source = settings.source
     limits = Limits(files=source.max_files, fetch=source.timeout)
     if source.directory is not None:
-        return DirectorySource(source.directory / source.path, clock, limits=limits)
+        return DirectorySource(source.directory / source.path, clock, limits=limits, kept=ground(settings).state)
     assert source.url is not None, "settings name one source"
     git = GitSettings(
         url=source.url,

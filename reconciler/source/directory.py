@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
+
 from reconciler.clock import Clock
+from reconciler.model.json import canonical
 from reconciler.model.snapshot import Snapshot, SourceFault, SourceProblem
-from reconciler.remote.files import FileStamp
+from reconciler.remote.files import Files, FilesError, FileStamp
 from reconciler.source.lane import Hung, Lane
 from reconciler.source.limits import Limits
 from reconciler.source.location import SourceConfigError
@@ -21,6 +24,9 @@ from reconciler.source.scan import Excess, Unstable, Walk, read_at, read_whole, 
 # A publisher rewrites this file after its other files: it names a complete state, and costs one open per look.
 MARKER = ".generation"
 MAX_MARKER = 4096
+# In our own directory: the marker seen last, and which files it stood for. Without it a restart in the midst of a
+# publication would take what is half there.
+PUBLISHED = "published.json"
 
 # Without a marker and on a network file system: every so many looks the files are compared one by one, since an
 # edit in place does not touch its folder.
@@ -56,8 +62,15 @@ class DirectorySource:
     """Follows the YAML files of a folder. A look is complete and of one moment, or it does not count."""
 
     def __init__(
-        self, folder: Path, clock: Clock, *, limits: Limits | None = None, trust_folders: bool | None = None
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        limits: Limits | None = None,
+        trust_folders: bool | None = None,
+        kept: Files | None = None,
     ) -> None:
+        """Follow `folder`; `kept` is where it is remembered across restarts which marker stood for which files."""
         if not folder.is_absolute():
             raise SourceConfigError("the folder of desired files must be given as an absolute path")
         self._folder = folder
@@ -65,6 +78,7 @@ class DirectorySource:
         self._limits = limits or Limits()
         # Comparing 10,000 files takes 55 ms on a local disk and 10 s on a network one, where folders must do.
         self._trust_folders = trust_folders
+        self._kept = kept
         self._lane = Lane(clock)
         self._known: _Known | None = None
         self._looks = 0
@@ -94,6 +108,8 @@ class DirectorySource:
             self._unstable = 0
         if not found.snapshot.files and applied is not None:
             return SourceProblem(SourceFault.EMPTY, f"{self._folder} holds no desired file; is it mounted?")
+        if known is not found and found.marker is not None and not self._is_published(known, found):
+            return self._unreachable(f"is half published: let the publisher end, or write {MARKER} anew")
         self._known = found
         return found.snapshot
 
@@ -140,6 +156,23 @@ class DirectorySource:
             return found
         finally:
             os.close(root)
+
+    def _is_published(self, known: _Known | None, found: _Known) -> bool:
+        """Say whether the files are those that the marker was written for, and remember it.
+
+        After a restart under the same marker they must be the same; a newer marker stands for what there is.
+        """
+        if self._kept is None:
+            return True
+        word = {"marker": repr(found.marker), "files": _revision(found.snapshot.files, {})}
+        try:
+            before = orjson.loads(self._kept.read(PUBLISHED) or b"{}") if known is None else {}
+            if isinstance(before, dict) and before.get("marker") == word["marker"] and before != word:
+                return False
+            self._kept.write(PUBLISHED, canonical(word) + b"\n")
+        except (FilesError, ValueError):
+            pass
+        return True
 
     def _nothing_new(self, root: int, known: _Known, marker: tuple[FileStamp, bytes] | None) -> bool:
         if marker is not None:

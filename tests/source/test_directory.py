@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ from reconciler.model.moment import Moment
 from reconciler.model.snapshot import Snapshot, SourceFault, SourceProblem
 from reconciler.source import directory as directory_module
 from reconciler.source import scan
-from reconciler.source.directory import FULL_LOOK_EVERY, MARKER, PATIENCE, DirectorySource
+from reconciler.source.directory import FULL_LOOK_EVERY, MARKER, PATIENCE, PUBLISHED, DirectorySource
 from reconciler.source.limits import Limits
 from reconciler.source.location import SourceConfigError
+from tests.fakes.files import FakeFiles
 
 
 @dataclass
@@ -118,6 +120,40 @@ def test_what_is_not_published_yet_is_not_seen(folder: Path, source: DirectorySo
     assert source.latest(first.revision) is first
     put(folder / MARKER, b"2")
     assert snapshot(source.latest(first.revision)).files.keys() == {"a.yaml", "b.yaml"}
+
+
+def test_what_is_half_published_is_not_taken_after_a_restart_either(folder: Path) -> None:
+    kept = FakeFiles()
+
+    def restarted() -> DirectorySource:
+        return DirectorySource(folder, SystemClock(), kept=kept)
+
+    (folder / "a.yaml").write_text("1")
+    (folder / "b.yaml").write_text("2")
+    (folder / MARKER).write_text("1\n")
+    whole = snapshot(restarted().latest(None))
+    assert snapshot(restarted().latest(whole.revision)).files == whole.files
+    (folder / "b.yaml").unlink()
+    source = restarted()
+    said = source.latest(whole.revision)
+    assert isinstance(said, SourceProblem)
+    assert said.fault is SourceFault.UNREACHABLE
+    assert f"write {MARKER} anew" in said.message
+    (folder / MARKER).write_text("2\n")
+    assert set(snapshot(source.latest(whole.revision)).files) == {"a.yaml"}
+    assert set(snapshot(restarted().latest(whole.revision)).files) == {"a.yaml"}
+
+
+def test_without_a_word_that_can_be_kept_or_read_the_folder_is_taken_as_it_is(folder: Path) -> None:
+    kept = FakeFiles()
+    kept.fail(errno.ENOSPC, times=100)
+    (folder / "a.yaml").write_text("1")
+    (folder / MARKER).write_text("1\n")
+    assert set(snapshot(DirectorySource(folder, SystemClock(), kept=kept).latest(None)).files) == {"a.yaml"}
+    kept.mend()
+    for rubbish in (b"{", b"[]", b'{"marker": 1}'):
+        kept.write(PUBLISHED, rubbish)
+        assert set(snapshot(DirectorySource(folder, SystemClock(), kept=kept).latest(None)).files) == {"a.yaml"}
 
 
 def test_content_that_changed_since_the_look_is_left_out(folder: Path, source: DirectorySource) -> None:
