@@ -61,6 +61,8 @@ class Agreed:
         # By submission id: what it was to run, and which of them were asked to stop for a reason.
         self.intents: dict[str, Wish] = {}
         self.condemned: set[str] = set()
+        # By submission id: team and name that the daemon knows its job by.
+        self._called: dict[str, tuple[str, str]] = {}
         self._stops: set[tuple[str, Moment]] = set()
         # By node: since when it is under drain, and how long jobs may stay.
         self._drained: dict[str, tuple[float, int | None]] = {}
@@ -177,7 +179,7 @@ class Agreed:
 
     def may_stop(self, run: Run) -> bool:
         """Say whether anybody meant this attempt to end."""
-        return run.submission_id in self.condemned or bool(self._why(key_of(run), run.nodes))
+        return run.submission_id in self.condemned or bool(self._why(run.submission_id, key_of(run), run.nodes))
 
     def broken_by_stopping(self, submission_id: str) -> str:
         """I5, I6, I13, I32, I34, I37: return what is broken when an attempt is stopped that nobody meant to end."""
@@ -197,13 +199,16 @@ class Agreed:
             return "I5"
         return "I6" if now.name == began.name else "I37"
 
-    def _why(self, key: Key, nodes: tuple[str, ...]) -> str:
+    def _why(self, submission_id: str, key: Key, nodes: tuple[str, ...]) -> str:
         """Return why a job is to be stopped, or nothing."""
         uid, _ = key
         if uid in self.gone:
             return "removed"
         # What left stays in force as it was last: an edit that came before is still one.
         wish = self.force.get(uid) or self.waiting[uid]
+        team, name = self._called.get(submission_id, (wish.team, wish.name))
+        if wish.name != name and team in self.unsettled:
+            wish = self._last[team, name]  # as when it begins: to anybody these are two jobs by now
         if wish.suspend or not self._is_possible(wish):
             return ""
         if wish.stop:
@@ -225,6 +230,8 @@ class Agreed:
         """I5, I34, I36: judge what the daemon has newly written down that it will begin and stop."""
         attempts = [(key, record.live) for key, record in ledger.jobs.items() if record.live is not None]
         for name, attempt in attempts:
+            _, team, job = name.split("/")
+            self._called[attempt.submission_id] = team, job
             if attempt.submission_id not in self.intents:
                 self._begins(name, attempt)
         stops = {(each.submission_id, each.stop.first): each for _, each in attempts if each.stop is not None}
@@ -274,7 +281,7 @@ class Agreed:
         assert attempt.stop is not None, "asked for those only"
         if attempt.stop.cause in LIMITS:
             return "limit"
-        return self._why(self.intents[attempt.submission_id].key, attempt.nodes)
+        return self._why(attempt.submission_id, self.intents[attempt.submission_id].key, attempt.nodes)
 
     def _to_be_stopped(self) -> Iterator[int]:
         for run in self._world.machines.runners.runs:
@@ -284,7 +291,7 @@ class Agreed:
                     # It has left: until that is let go nothing is done, and an edit before it is of no matter.
                     is_due = self.waiting[uid].team in self.unsettled
                 else:
-                    is_due = self._why(key_of(run), run.nodes) not in NAMED
+                    is_due = self._why(run.submission_id, key_of(run), run.nodes) not in NAMED
                 if is_due:
                     yield uid
 
