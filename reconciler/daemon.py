@@ -5,13 +5,14 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import FrameType
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from reconciler.clock import Clock
 from reconciler.loop import Loop, PassReport
+from reconciler.model.moment import Moment
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ BREATH = timedelta(milliseconds=50)
 LONGEST_SLEEP = timedelta(seconds=30)
 # What a pass could not do now, a full disk or another leader, is not tried a hundred times a second.
 AFTER_TROUBLE = timedelta(seconds=1)
+# A clock that is slewed is off by less between two looks, and what that delays is no longer than a look.
+SET_BACK = timedelta(seconds=1)
 
 
 class Wakeups:
@@ -55,13 +58,23 @@ class Wakeups:
 class Timers(AbstractContextManager["Timers"]):
     """Periodic wake-ups. A late or missed one is run once, never dropped and never twice at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._set = _set(clock.now())
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
 
     def every(self, period: timedelta, call: Callable[[], None]) -> None:
         """Call again and again."""
         self._scheduler.add_job(call, "interval", seconds=period.total_seconds())
+
+    def keep_time(self) -> None:
+        """Call what is periodic now if the wall clock was set back: the scheduler goes by that, and would wait."""
+        before, self._set = self._set, _set(self._clock.now())
+        if self._set < before - SET_BACK:
+            log.warning("the clock was set back", extra={"seconds": (before - self._set).total_seconds()})
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=self._clock.now().wall)
 
     def __enter__(self) -> "Timers":
         self._scheduler.start()
@@ -71,11 +84,17 @@ class Timers(AbstractContextManager["Timers"]):
         self._scheduler.shutdown(wait=False)
 
 
-def run(loop: Loop, wakeups: Wakeups, clock: Clock) -> None:
+def _set(now: Moment) -> datetime:
+    """Return what the wall clock was set to when the machine booted; only whoever sets it changes that."""
+    return now.wall - timedelta(seconds=now.ticks)
+
+
+def run(loop: Loop, wakeups: Wakeups, clock: Clock, timers: Timers) -> None:
     """Run passes until asked to stop; return only between two passes, so that nothing is left half written."""
     while not wakeups.stopping:
         wakeups.event.clear()
         report = loop.once()
+        timers.keep_time()
         clock.wait(threading.Event(), BREATH)
         if not wakeups.stopping:
             clock.wait(wakeups.event, _sleep(report, clock))

@@ -244,14 +244,14 @@ def _nothing() -> None:
 
 def _lead(settings: Settings, clock: Clock, around: Company) -> None:
     wakeups = around.wakeups
-    with running(settings, clock, around) as live, Timers() as timers:
+    with running(settings, clock, around) as live, Timers(clock) as timers:
         timers.every(settings.source.poll, wakeups.wake_for_source)
         timers.every(settings.daemon.resync, wakeups.wake)
         timers.every(settings.daemon.heartbeat, lambda: _beat(live))
         watch = _watch(settings, wakeups)
         log.info("leading", extra={"term": live.loop.term, "site": live.loop.site})
         try:
-            run(live.loop, wakeups, clock)
+            run(live.loop, wakeups, clock, timers)
         finally:
             watch.close()
 

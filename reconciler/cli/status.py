@@ -98,6 +98,8 @@ class StatusTree:
         silence = self.silence(now)
         if silence is None:
             return "no daemon has said that it lives (is `rayops run` started?)"
+        if silence < -SILENT_AFTER:
+            return f"its last sign of life is {span(-silence)} ahead of this clock: one of the clocks is wrong"
         if silence > SILENT_AFTER:
             return f"this is {span(silence)} old: the daemon is silent (is `rayops run` alive?)"
         return ""

@@ -194,6 +194,15 @@ def test_old_status_is_called_old(site: Site) -> None:
     assert site.call("get", "pools", "--require-fresh").code == Exit.DONE
 
 
+def test_status_of_a_time_to_come_is_not_called_fresh(site: Site) -> None:
+    site.beat(ago(hours=-3))
+    said = site.call("get", "pools", "--require-fresh")
+    assert said.code == Exit.UNREACHABLE
+    assert "its last sign of life is 3h ahead of this clock: one of the clocks is wrong" in said.err
+    site.beat(ago(seconds=-30))
+    assert site.call("get", "pools", "--require-fresh").code == Exit.DONE, "clocks differ a little everywhere"
+
+
 def test_hostile_texts_cannot_draw(site: Site) -> None:
     evil = "\x1b[2J\x1b]8;;http://evil.example\x07x\n\rrl/fake  Running\u202e"
     site.put(job("evil", "Queued", reason=evil, message=evil, detail={"user": evil}))
