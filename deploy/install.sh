@@ -24,7 +24,7 @@ usage: deploy/install.sh [options]        (as root)
   --user NAME     the user that the daemon runs as; made if missing (rayops)
   --uid NUMBER    its number, if it is made: the same as the login's on the machines
   --python FILE   Python 3.11 or newer, with venv (python3)
-  --root DIR      put everything below DIR, and make no user: for packages and for trying it out
+  --root DIR      put everything below DIR, and make no user: for looking at it. No package: it has a key in it
   --dry-run       print the steps and do nothing
   --print-build-lock   print what builds the wheel, with hashes, and do nothing
   --help          show this

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -164,6 +164,7 @@ def _source(settings: Settings, clock: Clock, mirror: Path, called_off: Event | 
 
     source = settings.source
     limits = Limits(files=source.max_files, fetch=source.timeout)
+    limits = replace(limits, first_fetch=max(limits.first_fetch, source.timeout))
     if source.directory is not None:
         return DirectorySource(source.directory / source.path, clock, limits=limits, kept=ground(settings).state)
     assert source.url is not None, "settings name one source"

@@ -78,10 +78,16 @@ def needs_of(value: Any) -> Needs:
     return Needs(_count(needs.get("nodes"), 1), _count(needs.get("gpusPerNode"), 0))
 
 
-def queue_of(tree: StatusTree, pool: str) -> tuple[Entry, ...]:
-    """Return who waits for a pool, the first one first."""
-    order = rows_of(tree.other(f"queue/{pool}.json").get("order"))
-    return tuple(Entry(str(row.get("job", "?")), needs_of(row.get("needs"))) for row in order)
+def places_in(tree: StatusTree, pool: str) -> dict[str, Place]:
+    """Return the place of every job that waits for a pool and is listed; a long queue lists its first ones only."""
+    queue = tree.other(f"queue/{pool}.json")
+    order = tuple(
+        Entry(str(row.get("job", "?")), needs_of(row.get("needs"))) for row in rows_of(queue.get("order"))
+    )
+    length = len(order) + _count(queue.get("orderOmitted"), 0)
+    return {
+        entry.job: Place(pool, index + 1, length, entry.needs, order[:index]) for index, entry in enumerate(order)
+    }
 
 
 def place_of(tree: StatusTree, job: Seen) -> Place | None:
@@ -89,7 +95,7 @@ def place_of(tree: StatusTree, job: Seen) -> Place | None:
     pool = job.detail.get("pool")
     if job.id.kind != JOB or not isinstance(pool, str):
         return None
-    return _places(pool, queue_of(tree, pool)).get(f"{job.id.team}/{job.id.name}")
+    return places_in(tree, pool).get(f"{job.id.team}/{job.id.name}")
 
 
 def all_places(tree: StatusTree) -> Mapping[ObjectId, Place]:
@@ -98,17 +104,10 @@ def all_places(tree: StatusTree) -> Mapping[ObjectId, Place]:
     for name in tree.files.list("queue"):
         if name.endswith(".json"):
             pool = name.removesuffix(".json")
-            for job, place in _places(pool, queue_of(tree, pool)).items():
+            for job, place in places_in(tree, pool).items():
                 team, _, short = job.partition("/")
                 found[ObjectId(JOB, team, short)] = place
     return found
-
-
-def _places(pool: str, order: tuple[Entry, ...]) -> dict[str, Place]:
-    return {
-        entry.job: Place(pool, index + 1, len(order), entry.needs, order[:index])
-        for index, entry in enumerate(order)
-    }
 
 
 def _count(value: Any, fallback: int) -> int:

@@ -182,6 +182,12 @@ def test_why_names_a_few_who_are_ahead_and_counts_the_rest(site: Site) -> None:
     assert "ahead: rl/j0 (2), rl/j1 (2), rl/j2 (2), and 3 more (6 GPUs)" in site.call("why", "cv/eval").out
 
 
+def test_a_queue_that_is_not_listed_to_its_end_is_counted_to_its_end(site: Site) -> None:
+    order = [{"job": "rl/a", "needs": {"nodes": 1, "gpusPerNode": 2}}, {"job": "cv/eval"}]
+    site.write("queue/h20.json", {"pool": "h20", "order": order, "orderOmitted": 1000})
+    assert "Waiting 2nd of 1002 in h20" in site.call("why", "cv/eval").out
+
+
 def test_why_counts_idle_machines_for_a_job_without_gpus(site: Site) -> None:
     site.put(job("prep", "Queued", needs=(2, 0), reason="WaitsForNodes"))
     site.write("queue/h20.json", {"order": [{"job": "rl/prep", "needs": {"nodes": 2, "gpusPerNode": 0}}]})
