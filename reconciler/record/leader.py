@@ -10,6 +10,7 @@ What people read is the leader's to write, too: a daemon that may not lead speak
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -26,14 +27,18 @@ KEPT = 8
 
 
 class Leadership:
-    """The right to act for a site."""
+    """The right to act for a site. Many threads ask whether it still holds."""
 
     def __init__(self, shared: Files, clock: Clock, name: str) -> None:
         self._shared = shared
         self._clock = clock
         self._name = name
         self.term = 0
-        self._note = b""
+        # What our file may hold: who leads since when, and at the end that it left.
+        self._notes: list[bytes] = []
+        self._lost: int | None = None
+        # A term that was deleted is written again by one thread, and is no other leader's to the next one.
+        self._writing = Lock()
 
     def take(self, at_least: int) -> int:
         """Become the leader with a term above `at_least` and above every term on disk; return it."""
@@ -41,28 +46,30 @@ class Leadership:
             term = max([at_least, *self._terms()]) + 1
             note = self._signed(since=self._clock.now())
             if self._shared.create(f"{FOLDER}/{term}", note):
-                self.term, self._note = term, note
+                self.term, self._notes = term, [note]
                 self._tidy()
                 return term
 
     def lost_to(self) -> int | None:
-        """Return the term that ended this leadership, None while it holds.
+        """Return the term that ended this leadership, for good; None while it holds.
 
         A higher one is another leader's, and so is our own once its file is not ours: somebody deleted that, and a
         second daemon took the same term.
         """
-        highest = max(self._terms(), default=0)
-        if highest > self.term:
-            return highest
-        return None if self._is_ours() else self.term
+        if self._lost is None:
+            highest = max(self._terms(), default=0)
+            if highest > self.term:
+                self._lost = highest
+            elif not self._is_ours():
+                self._lost = self.term
+        return self._lost
 
     def leave(self) -> None:
         """Say that nobody leads any more, unless somebody else does; who cannot say it is taken for dead later."""
         with suppress(FilesError):
             if self.lost_to() is None:
-                note = self._signed(left=self._clock.now())
-                self._shared.write(f"{FOLDER}/{self.term}", note)
-                self._note = note
+                self._notes.append(self._signed(left=self._clock.now()))
+                self._shared.write(f"{FOLDER}/{self.term}", self._notes[-1])
 
     def _signed(self, **moments: Moment) -> bytes:
         said = {what: moment.wall.isoformat(timespec="seconds") for what, moment in moments.items()}
@@ -70,8 +77,12 @@ class Leadership:
 
     def _is_ours(self) -> bool:
         path = f"{FOLDER}/{self.term}"
-        found = self._shared.read(path, limit=1024)
-        return self._shared.create(path, self._note) if found is None else found == self._note
+        if (found := self._shared.read(path, limit=1024)) is None:
+            with self._writing:
+                while (found := self._shared.read(path, limit=1024)) is None:
+                    if self._shared.create(path, self._notes[-1]):
+                        return True
+        return found in self._notes
 
     def holds(self) -> bool:
         """Say whether nobody else is seen to lead; a directory that cannot be read proves nothing."""

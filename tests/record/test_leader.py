@@ -1,6 +1,8 @@
 """Who leads a site is said by files that others may delete: a leader notices, and never two of them act."""
 
 import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -67,6 +69,38 @@ def test_a_term_that_somebody_else_took_after_it_was_deleted_is_his(tmp_path: Pa
     (tmp_path / FOLDER / "5").unlink()
     assert second.take(4) == 5
     assert (first.lost_to(), second.lost_to()) == (5, None)
+
+
+def test_threads_that_find_the_term_deleted_do_not_take_each_other_for_another_leader(tmp_path: Path) -> None:
+    leader = leadership(tmp_path, "one")
+    leader.take(0)
+    term, rounds = tmp_path / FOLDER / "1", 200
+    together = threading.Barrier(4, timeout=20)
+
+    def ask() -> list[int | None]:
+        answers = []
+        for _ in range(rounds):
+            together.wait()
+            answers.append(leader.lost_to())
+            together.wait()
+        return answers
+
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(ask) for _ in range(3)]
+        for _ in range(rounds):
+            term.unlink()
+            together.wait()
+            together.wait()
+    assert {answer for each in asked for answer in each.result()} == {None}
+
+
+def test_a_term_that_is_lost_stays_lost_whatever_is_deleted(tmp_path: Path) -> None:
+    first, second = leadership(tmp_path, "one"), leadership(tmp_path, "two")
+    first.take(0)
+    second.take(0)
+    assert first.lost_to() == 2
+    (tmp_path / FOLDER / "2").unlink()
+    assert (first.lost_to(), first.holds()) == (2, False)
 
 
 def test_nobody_leads_a_site_that_nobody_ever_led(share: Share) -> None:
