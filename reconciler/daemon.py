@@ -2,8 +2,9 @@
 
 import logging
 import signal
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
 from types import FrameType
@@ -34,6 +35,7 @@ class Wakeups:
         self.event = threading.Event()
         self.stopping = False
         self._source_due = True
+        self._lock = threading.Lock()
 
     def wake(self) -> None:
         """Ask for a pass soon."""
@@ -41,7 +43,8 @@ class Wakeups:
 
     def wake_for_source(self) -> None:
         """Ask for a pass that looks at the source."""
-        self._source_due = True
+        with self._lock:
+            self._source_due = True
         self.event.set()
 
     def stop(self) -> None:
@@ -51,7 +54,8 @@ class Wakeups:
 
     def take_source_due(self) -> bool:
         """Say once whether the source is to be looked at."""
-        due, self._source_due = self._source_due, False
+        with self._lock:
+            due, self._source_due = self._source_due, False
         return due
 
 
@@ -114,19 +118,32 @@ def _sleep(report: PassReport, clock: Clock) -> timedelta:
 
 def listen(wakeups: Wakeups, stack: ExitStack) -> None:
     """Let signals stop the daemon (TERM, INT) or make it look at the source at once (HUP, USR1)."""
+    # In a thread of its own: a handler would interrupt the main thread, perhaps within the very event that it sets.
+    told, tell = socket.socketpair()
+    tell.settimeout(0)
+    heard = {
+        signal.SIGTERM: wakeups.stop,
+        signal.SIGINT: wakeups.stop,
+        signal.SIGHUP: wakeups.wake_for_source,
+        signal.SIGUSR1: wakeups.wake_for_source,
+    }
+    thread = threading.Thread(target=_hear, args=(told, heard), name="signals", daemon=True)
+    thread.start()
+    stack.callback(thread.join)
+    stack.callback(tell.close)
+    # A full pipe holds signals that are not heard yet already.
+    stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False))
+    for number in heard:
+        stack.callback(signal.signal, number, signal.signal(number, _left_to_the_thread))
 
-    def stop(number: int, _: FrameType | None) -> None:
-        log.info("asked to stop", extra={"signal": signal.Signals(number).name})
-        wakeups.stop()
 
-    def look(_: int, __: FrameType | None) -> None:
-        wakeups.wake_for_source()
+def _hear(told: socket.socket, heard: Mapping[int, Callable[[], None]]) -> None:
+    with told:
+        while numbers := told.recv(4096):
+            for number in sorted(heard.keys() & {*numbers}):
+                log.info("signal", extra={"signal": signal.Signals(number).name})
+                heard[number]()
 
-    for number, handler in (
-        (signal.SIGTERM, stop),
-        (signal.SIGINT, stop),
-        (signal.SIGHUP, look),
-        (signal.SIGUSR1, look),
-    ):
-        previous = signal.signal(number, handler)
-        stack.callback(signal.signal, number, previous)
+
+def _left_to_the_thread(_: int, __: FrameType | None) -> None:
+    """Do nothing: Python writes the number to the pipe, and only for signals that have a handler."""
