@@ -290,4 +290,5 @@ def test_the_container_copies_what_is_there() -> None:
     assert copied
     for name in (name for names in copied for name in names):
         assert (DEPLOY.parent / name).exists(), name
+    assert 'ENTRYPOINT ["tini", "--", "rayops"' in text, "whatever is orphaned is buried"
     assert text.count("--require-hashes") == text.count("-r "), "no package comes without its hash"
