@@ -234,6 +234,16 @@ def test_a_hostile_job_reaches_no_further_than_its_cluster(site: Installation, t
     assert "squatted" not in told
 
 
+def test_a_token_that_somebody_tells_is_in_no_status_and_no_log(site: Installation) -> None:
+    """Whoever knows the token names a program so: it comes back in what the machine says of that."""
+    secret = token(site)
+    text = site.job("teller", "").popitem()[1].replace('[sh, -c, ""]', json.dumps([f"/nowhere/{secret}"]))
+    site.commit("Add", {"teams/rl/jobs/teller.yaml": text})
+    assert "/nowhere/***" in site.until("job/rl/teller", "Failed")["message"]
+    for path in [site.home / "daemon.log", *site.status.rglob("*.json*")]:
+        assert secret not in path.read_text(), path
+
+
 def other_token(site: Installation) -> None:
     """The token of one cluster is none of another one, of which nothing but its token ever comes to be."""
     node = Node("head-2").yaml()

@@ -175,6 +175,33 @@ def test_a_late_answer_that_nobody_asks_for_any_more_is_forgotten(scene: Scene) 
     assert not collector._running
 
 
+def test_what_was_seen_before_an_effect_is_no_answer_after_it(scene: Scene) -> None:
+    woken = Event()
+    collector = Collector(DOORS, CLOCK, scene.pool, timedelta(), woken.set)
+    began = CLOCK.now()
+
+    def see(_: Doors) -> Sighting[Any]:
+        scene.hang()
+        return Present("as it was", began)
+
+    look = Look("attempts", "a", "head:main", see, about="attempt:a")
+    (unseen,) = looked(collector, [look]).attempts.values()
+    assert isinstance(unseen, Unreachable)
+    collector.settled("attempt:a")
+    scene.let_go.set()
+    assert woken.wait(LONG)
+    assert looked(collector, [look]).attempts == {}
+
+
+def test_what_an_effect_is_about_to_change_is_not_looked_at() -> None:
+    clock = FakeClock()
+    look = Look("attempts", "a", "head:main", lambda _: Present("answers", clock.now()), about="attempt:a")
+    collector = Collector(DOORS, clock, None, timedelta())
+    begun = collector.begin([look], {"attempt:a"}, clock.now())
+    assert (collector.observe(begun, Observed()).attempts, collector.looked) == ({}, 0)
+    assert isinstance(looked(collector, [look], clock).attempts["a"], Present)
+
+
 def test_machines_that_hang_keep_no_other_effect_waiting(scene: Scene) -> None:
     done = Event()
 
