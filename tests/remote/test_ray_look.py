@@ -172,6 +172,18 @@ def test_strangers_are_tried_once_per_session_and_without_token(gcs: Callable[[T
         assert [b"Authorization" in request for request in stub.requests] == [True, False, True, True]
 
 
+def test_a_new_session_is_tried_anew_although_the_one_before_was_closed(
+    gcs: Callable[[Told], RayClient], tmp_path: Path
+) -> None:
+    client = gcs(told())
+    after = says("200 OK", b'{"version": "4", "ray_version": "2.60.0", "session_name": "session_2"}')
+    with stub_head(VERSION, CLOSED, after, OPEN) as stub:
+        first = client.look(stub.head(), ["rl-1"], LIMIT)
+        (tmp_path / "answer").write_bytes(orjson.dumps({"ok": {**told(), "session": "session_2"}}))
+        second = client.look(stub.head(), ["rl-1"], LIMIT)
+    assert [each.seen.token_required for each in (first, second) if isinstance(each, Present)] == [True, False]
+
+
 def test_an_open_head_is_tried_again_at_each_look(gcs: Callable[[Told], RayClient]) -> None:
     client = gcs(told())
     with stub_head(VERSION, OPEN, VERSION, OPEN, VERSION, CLOSED) as stub:
