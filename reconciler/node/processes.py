@@ -16,6 +16,7 @@ PROC = Path("/proc")
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SET_DEATH_SIGNAL = 1
 _DEAD = frozenset("ZXx")
+_NOT_OF_OTHER_THREADS = 0x2000_0000  # waitpid(2), __WNOTHREAD; Python has no name for it
 
 
 @dataclass(frozen=True, order=True)
@@ -166,11 +167,15 @@ def die_with_parent() -> None:
 
 
 def reap() -> dict[int, int]:
-    """Collect children that have ended; return their exit codes by pid, negative for a signal."""
+    """Collect children that have ended; return their exit codes by pid, negative for a signal.
+
+    Children of other threads are left to them: a thread that finds its child collected would not know how it ended.
+    Orphans that were adopted are the main thread's.
+    """
     ended: dict[int, int] = {}
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | _NOT_OF_OTHER_THREADS)
         except ChildProcessError:
             return ended
         if pid == 0:

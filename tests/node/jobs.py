@@ -15,6 +15,14 @@ from reconciler.remote.command import node_command
 from tests.gateprogram import sha256_of
 from tests.node.machine import kill, until
 
+# The same runner in a hurry: what it does each ten seconds, and gives ten seconds to, takes moments.
+_HASTY = """import sys
+from pathlib import Path
+from reconciler.node import pulse, runner
+pulse.BEAT_SECONDS = 0.05
+sys.exit(runner.main(Path(sys.argv[2]), sys.argv[3]))
+"""
+
 
 @dataclass
 class Job:
@@ -47,10 +55,12 @@ class Job:
         (self.folder / "config" / "attempt.json").write_bytes(data)
         self.digest = hashlib.sha256(data).hexdigest()
 
-    def start(self, stdout: int = subprocess.DEVNULL, **env: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, stdout: int = subprocess.DEVNULL, *, hasty: bool = False, **env: str
+    ) -> subprocess.Popen[bytes]:
         """Start a runner."""
         runner = subprocess.Popen(
-            self.command,
+            self.hasty_command if hasty else self.command,
             stdout=stdout,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **env},
@@ -70,6 +80,11 @@ class Job:
         return node_command(sys.executable, str(self.program), sha256, "run", str(self.folder), self.digest)
 
     @property
+    def hasty_command(self) -> tuple[str, ...]:
+        """How a runner is started that does not take its time."""
+        return (sys.executable, "-c", _HASTY, "run", str(self.folder), self.digest)
+
+    @property
     def result(self) -> dict[str, Any]:
         """How it ended."""
         document: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
@@ -84,6 +99,14 @@ class Job:
     def living(self) -> list[processes.Process]:
         """Return what carries the job's mark."""
         return processes.marks(MARK, processes.table()).get(str(self.folder), [])
+
+    def wait_for_beats(self, count: int) -> None:
+        """Wait until the runner has beaten so often again, and looked at its head file after each but the last."""
+        path = self.folder / "heartbeat.json"
+        until(path.exists, bool)
+        seen = {path.stat().st_mtime_ns}
+        while len(seen) <= count:
+            seen.add(until(lambda: path.stat().st_mtime_ns, lambda beat: beat not in seen))
 
     def wait_for_log(self, text: str) -> None:
         """Wait until the program has written something."""

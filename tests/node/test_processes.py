@@ -95,3 +95,34 @@ def test_ending_kills_what_does_not_end_by_itself() -> None:
         me = of(child)
         assert processes.end(lambda: [me] if processes.alive(me) else [], 0.2)
         assert child.wait(10) == -signal.SIGKILL
+
+
+# Two threads that wait for children, as in the runner: the main one also for orphans, the other one for its own.
+_TWO_THREADS = """import subprocess, sys, threading
+from reconciler.node import processes
+begun, waited = threading.Event(), threading.Event()
+codes = []
+def own():
+    with subprocess.Popen(["sh", "-c", "exit 7"], stdout=subprocess.PIPE) as child:
+        child.stdout.read()
+        begun.set()
+        waited.wait()
+        codes.append(child.wait())
+thread = threading.Thread(target=own)
+thread.start()
+begun.wait()
+processes.adopt_orphans()
+theirs = subprocess.Popen(["sh", "-c", "sh -c 'sleep 0.1; exit 9' & exit 8"], stdout=subprocess.PIPE)
+theirs.stdout.read()
+found = {}
+while not {8, 9} <= set(found.values()):
+    found.update(processes.reap())
+waited.set()
+thread.join()
+print(sorted(found.values()), codes)
+"""
+
+
+def test_reaping_leaves_the_children_of_other_threads_to_them() -> None:
+    done = subprocess.run([sys.executable, "-c", _TWO_THREADS], capture_output=True, check=True, timeout=30)
+    assert done.stdout == b"[8, 9] [7]\n"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -244,10 +244,47 @@ def test_an_attempt_of_an_older_head_does_not_begin(job: Job) -> None:
     assert (job.log, job.result["outcome"]) == ("", "fenced")
 
 
-def test_an_unsigned_newer_head_ends_nothing(job: Job) -> None:
-    HeadKey(job.folder.parent).publish(epoch=9, signed=False)
-    assert job.run(sh("echo ran")) == 0
+def unsigned(key: HeadKey) -> None:
+    key.publish(epoch=9, signed=False)
+
+
+def signed_by_another_key(key: HeadKey) -> None:
+    rogue = HeadKey(key.folder, "rogue")
+    key.head_file.write_bytes(rogue.document(epoch=9))
+
+
+@pytest.mark.parametrize("moment", ["before the start", "while it runs"])
+@pytest.mark.parametrize("forge", [unsigned, signed_by_another_key])
+def test_a_newer_head_that_the_site_did_not_sign_ends_nothing(
+    job: Job, forge: Callable[[HeadKey], None], moment: str
+) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    job.write(sh("trap 'exit 5' USR1; echo ready; while :; do sleep 0.02; done"))
+    if moment == "before the start":
+        forge(key)
+    runner = job.start(hasty=True)
+    job.wait_for_log("ready")
+    if moment == "while it runs":
+        forge(key)
+    # Each look is a child that ends beside the program and its children, whose ends the runner waits for.
+    job.wait_for_beats(25)
+    for process in job.living():
+        if process.pid != runner.pid:
+            kill(process.pid, signal.SIGUSR1)
+    assert runner.wait(30) == 5
     assert job.result["outcome"] == "exited"
+
+
+def test_a_newer_head_ends_the_program_whatever_else_ends_beside_it(job: Job) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    job.write(sh("echo ready; while :; do sleep 0.02; done"))
+    runner = job.start(hasty=True)
+    job.wait_for_log("ready")
+    key.publish(epoch=4)
+    assert runner.wait(30) == 143
+    assert job.result["outcome"] == "fenced"
 
 
 def test_the_heartbeat_says_who_runs(job: Job) -> None:
