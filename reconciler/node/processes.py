@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,9 @@ def row(pid: int) -> Row | None:
         return None
     # The command name stands in brackets and may hold anything, brackets and spaces included (proc(5)).
     fields = text[text.rfind(")") + 2 :].split()
-    return Row(Process(pid, int(fields[19])), int(fields[1]), fields[0] not in _DEAD)
+    # The state is that of the first thread: a process whose other threads work on has ended as little as any other.
+    living = fields[0] not in _DEAD or int(fields[17]) > 1
+    return Row(Process(pid, int(fields[19])), int(fields[1]), living)
 
 
 def table() -> dict[int, Row]:
@@ -191,16 +193,28 @@ def _handle(pid: int) -> int | None:
 
 
 def _variable(pid: int, prefix: bytes) -> str | None:
-    try:
-        environment = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return None  # another user's, or just gone
+    environment = _environment(PROC / str(pid))
     if prefix not in environment:
         return None
     for entry in environment.split(b"\0"):
         if entry.startswith(prefix):
             return os.fsdecode(entry[len(prefix) :])
     return None
+
+
+def _environment(process: Path) -> bytes:
+    """Return the environment of a process; nothing when it is another user's, or just gone."""
+    # A first thread that has ended has none any more (no file or an empty one, by kernel); the others still do.
+    for each in (process, *_threads(process)):
+        with suppress(OSError):
+            if environment := (each / "environ").read_bytes():
+                return environment
+    return b""
+
+
+def _threads(process: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        yield from (process / "task").iterdir()
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

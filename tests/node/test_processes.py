@@ -52,6 +52,30 @@ def test_exactly_this_process_is_signalled(
     processes.send(Process(child.pid, 1), signal.SIGTERM)
 
 
+# Its first thread ends, and another one works on: the kernel calls the whole process a zombie in its table.
+_WITHOUT_FIRST_THREAD = """import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+    program = [sys.executable, "-c", _WITHOUT_FIRST_THREAD]
+    environment = {**os.environ, "MARK_A": "threads"}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, env=environment) as child:
+        try:
+            me = of(child)
+            until(lambda: Path(f"/proc/{child.pid}/stat").read_text(), lambda text: ") Z " in text)
+            assert processes.alive(me)
+            assert processes.marks("MARK_A", processes.table())["threads"] == [me]
+            assert me in processes.descendants([os.getpid()], processes.table())
+            assert processes.end(lambda: [me] if processes.alive(me) else [], 0.2)
+            assert child.wait(10) == -signal.SIGTERM
+        finally:
+            child.kill()
+
+
 def test_a_hostile_program_name_does_not_confuse_the_table(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 (b"
     program.symlink_to("/bin/sleep")
