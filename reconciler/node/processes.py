@@ -116,17 +116,20 @@ def command_line(process: Process) -> list[str]:
 
 
 def send(process: Process, number: signal.Signals) -> None:
-    """Signal exactly this process; one that is gone, or whose pid went to another, is left alone."""
+    """Signal exactly this process; one that is gone, or whose pid went to another, is left alone.
+
+    So is one that became another user's, as by sudo: it lives on, and whoever looks again sees that.
+    """
     handle = _handle(process.pid)
     if handle is None:
         if alive(process):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, number)
         return
     try:
         # The handle pins whoever has the pid now; only then is it settled who that is.
         if alive(process):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(handle, number)
     finally:
         os.close(handle)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _NO_CLAIM, _TAKEN, _BAD_CONFIG = 74, 75, 78
 _CANNOT_RUN = 127
 # What a job leaves behind when its program has ended by itself.
 _LEFTOVER_GRACE_SECONDS = 2.0
+# What SIGKILL has not ended by then may take hours: it waits for a dead disk or share, or is another user's by now.
+_KILL_SECONDS, _AGAIN_SECONDS = 10.0, 0.1
 _POLL_SECONDS = 1.0
 # Set by Ray's job supervisor. When that stops a job, it signals the runner and everything below at once: a second
 # TERM from us would interrupt a program that is writing its last checkpoint because of the first.
@@ -82,7 +85,7 @@ class Run:
             self._wait(_POLL_SECONDS)
         if child.pid not in self._ended:
             self._stop(child.pid)
-        processes.end(self._below, _LEFTOVER_GRACE_SECONDS if self._reason == EXITED else 0.0)
+        self._end_rest(_LEFTOVER_GRACE_SECONDS if self._reason == EXITED else 0.0)
         self._ended.update(processes.reap())
         self._pulse.stop()
         tee.finish()
@@ -125,6 +128,15 @@ class Run:
         deadline = moments.ticks() + self._task.grace_seconds
         while child not in self._ended and moments.ticks() < deadline:
             self._wait(min(_POLL_SECONDS, deadline - moments.ticks()))
+
+    def _end_rest(self, grace: float) -> None:
+        """End all that is left, however long it takes: a result would give its nodes to the next attempt."""
+        if processes.end(self._below, grace, limit=_KILL_SECONDS):
+            return
+        with suppress(OSError):
+            sys.stderr.write(f"{self._task.submission_id} leaves processes that resist SIGKILL; waiting for them\n")
+        while not processes.end(self._below, 0.0, limit=_AGAIN_SECONDS):
+            signals.wait(_POLL_SECONDS)
 
     def _below(self) -> list[Process]:
         self._ended.update(processes.reap())

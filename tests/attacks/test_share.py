@@ -333,7 +333,7 @@ def test_a_rogue_head_file_ends_no_job(runner: Job, forge: Callable[[HeadKey], N
     key.allow()
     runner.write(["sh", "-c", "for each in $(seq 60); do sleep 0.02; done; echo ran"])
     forge(key)
-    assert runner.start(hasty=True).wait(30) == 0
+    assert runner.start(command=runner.hasty_command).wait(30) == 0
     assert runner.log == "ran\n"
 
 

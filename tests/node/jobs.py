@@ -15,11 +15,11 @@ from reconciler.remote.command import node_command
 from tests.gateprogram import sha256_of
 from tests.node.machine import kill, until
 
-# The same runner in a hurry: what it does each ten seconds, and gives ten seconds to, takes moments.
+# The same runner in a hurry: what it does every few seconds, or gives seconds to, takes moments.
 _HASTY = """import sys
 from pathlib import Path
 from reconciler.node import pulse, runner
-pulse.BEAT_SECONDS = 0.05
+pulse.BEAT_SECONDS, runner._LEFTOVER_GRACE_SECONDS, runner._KILL_SECONDS = 0.05, 0.1, 0.3
 sys.exit(runner.main(Path(sys.argv[2]), sys.argv[3]))
 """
 
@@ -56,11 +56,11 @@ class Job:
         self.digest = hashlib.sha256(data).hexdigest()
 
     def start(
-        self, stdout: int = subprocess.DEVNULL, *, hasty: bool = False, **env: str
+        self, stdout: int = subprocess.DEVNULL, command: tuple[str, ...] = (), **env: str
     ) -> subprocess.Popen[bytes]:
         """Start a runner."""
         runner = subprocess.Popen(
-            self.hasty_command if hasty else self.command,
+            command or self.command,
             stdout=stdout,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **env},
@@ -83,6 +83,11 @@ class Job:
     def hasty_command(self) -> tuple[str, ...]:
         """How a runner is started that does not take its time."""
         return (sys.executable, "-c", _HASTY, "run", str(self.folder), self.digest)
+
+    @property
+    def helpless_command(self) -> tuple[str, ...]:
+        """How a hasty runner is started by root without the right to signal what another user owns."""
+        return ("setpriv", "--bounding-set", "-kill", *self.hasty_command)
 
     @property
     def result(self) -> dict[str, Any]:

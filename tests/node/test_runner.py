@@ -183,6 +183,43 @@ def test_nothing_that_a_program_started_outlives_it(job: Job, escape: str) -> No
     assert job.result["exitCode"] == 4
 
 
+# A process that waits for a dead disk cannot be made to order; one that may not be signalled lives on as well.
+UNKILLABLE = "setpriv --reuid 65534 --clear-groups sleep 1000"
+
+
+@pytest.mark.parametrize(
+    ("program", "change", "outcome", "code"),
+    [
+        (f"{UNKILLABLE} & echo ready; sleep 0.5; exit 4", {}, "exited", 4),
+        (f"echo ready; {UNKILLABLE}; exit 4", {"attemptLimitSeconds": 1}, "timed-out", 143),
+    ],
+    ids=["ended by itself", "its limit has passed"],
+)
+def test_no_result_is_written_while_anything_lives(
+    job: Job, program: str, change: dict[str, Any], outcome: str, code: int
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root: a process that its runner may not signal")
+    job.write(sh(program), graceSeconds=0, **change)
+    runner = job.start(command=job.helpless_command)
+    job.wait_for_log("ready")
+    (left,) = until(lambda: owned_by(job, 65534), lambda found: len(found) == 1)
+    until(job.living, lambda living: living == [left])
+    # Twice as long as a killing takes, with a stop in between: it beats on, and says nothing about the end.
+    job.wait_for_beats(10)
+    runner.terminate()
+    job.wait_for_beats(10)
+    assert processes.alive(left)
+    assert not (job.folder / "result.json").exists()
+    kill(left.pid)
+    assert runner.wait(30) == code
+    assert (job.result["outcome"], job.living()) == (outcome, [])
+
+
+def owned_by(job: Job, user: int) -> list[processes.Process]:
+    return [each for each in job.living() if Path(f"/proc/{each.pid}").stat().st_uid == user]
+
+
 def test_a_killed_runner_takes_its_program_along(job: Job) -> None:
     job.write(["sleep", "1000"])
     runner = job.start()
@@ -263,7 +300,7 @@ def test_a_newer_head_that_the_site_did_not_sign_ends_nothing(
     job.write(sh("trap 'exit 5' USR1; echo ready; while :; do sleep 0.02; done"))
     if moment == "before the start":
         forge(key)
-    runner = job.start(hasty=True)
+    runner = job.start(command=job.hasty_command)
     job.wait_for_log("ready")
     if moment == "while it runs":
         forge(key)
@@ -280,7 +317,7 @@ def test_a_newer_head_ends_the_program_whatever_else_ends_beside_it(job: Job) ->
     key = HeadKey(job.folder.parent)
     key.publish(epoch=3)
     job.write(sh("echo ready; while :; do sleep 0.02; done"))
-    runner = job.start(hasty=True)
+    runner = job.start(command=job.hasty_command)
     job.wait_for_log("ready")
     key.publish(epoch=4)
     assert runner.wait(30) == 143
