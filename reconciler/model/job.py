@@ -95,7 +95,7 @@ class Retry(Strict):
         FailureClass.LOST,
         FailureClass.PREEMPTED,
     )
-    """The classes of failure that allow another attempt."""
+    """The classes of failure that allow another attempt. What its machine kept from starting is `transient`."""
 
     backoff: Duration = timedelta(seconds=30)
     """The wait before the second attempt; it doubles with each further one."""

@@ -90,6 +90,11 @@ class Job:
         return ("setpriv", "--bounding-set", "-kill", *self.hasty_command)
 
     @property
+    def poor_command(self) -> tuple[str, ...]:
+        """How a runner is started that has too few open files left to start anything."""
+        return ("prlimit", "--nofile=6", *self.command)
+
+    @property
     def result(self) -> dict[str, Any]:
         """How it ended."""
         document: dict[str, Any] = json.loads((self.folder / "result.json").read_text())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -249,18 +250,72 @@ def test_a_bad_description_runs_nothing_and_says_so(job: Job, change: dict[str, 
     assert not (job.folder / "logs").exists()
 
 
-def test_a_full_disk_loses_output_but_neither_the_job_nor_its_result(job: Job, tmp_path: Path) -> None:
+def not_there(job: Job) -> None:
+    job.write(["/nowhere/program"])
+
+
+def not_a_folder(job: Job) -> None:
+    job.write(["true"], workingDir="/dev/null")
+
+
+def not_executable(job: Job) -> None:
+    job.write(["/etc/passwd"])
+
+
+def no_program(job: Job) -> None:
+    path = job.folder / "program"
+    path.write_bytes(b"\x7fELF, but not really")
+    path.chmod(0o755)
+    job.write([str(path)])
+
+
+def too_long(job: Job) -> None:
+    job.write(["true", "x" * (1 << 17)])
+
+
+@pytest.mark.parametrize("mistake", [not_there, not_a_folder, not_executable, no_program, too_long])
+def test_a_program_that_can_never_be_started_is_the_jobs_own_fault(
+    job: Job, mistake: Callable[[Job], None]
+) -> None:
+    mistake(job)
+    assert job.start().wait(30) == 127
+    assert job.result["outcome"] == "not-started"
+
+
+def test_a_machine_that_lacks_something_is_not_the_jobs_fault(job: Job) -> None:
+    job.write(["true"])
+    assert job.start(command=job.poor_command).wait(30) == 127
+    assert job.result.items() >= {"outcome": "hindered", "message": "the program: Too many open files"}.items()
+
+
+def test_a_full_share_at_the_start_is_not_the_jobs_fault(job: Job, tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    with small(share, "4k,nr_inodes=2"):
+        assert job.run(["true"], checkpoints=str(share / "users/alice/checkpoints/rl/ppo")) == 127
+    assert job.result["outcome"] == "hindered"
+    assert job.result["message"].endswith(": No space left on device")
+
+
+@contextmanager
+def small(folder: Path, size: str) -> Iterator[None]:
+    """Put a small file system in the place of a folder."""
     if os.getuid() != 0:
         pytest.skip("needs root: a small file system is mounted")
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(job.folder)], check=False)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False)
     if mount.returncode != 0:
         pytest.skip("this machine lets nobody mount a small file system")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_loses_output_but_neither_the_job_nor_its_result(job: Job) -> None:
+    with small(job.folder, "128k"):
         # The folder must be full before the program ends, and stay so until the result is written.
         assert job.run(sh("head -c 1000000 /dev/zero; exit 5")) == 5
         assert job.result.items() >= {"exitCode": 5, "message": "output was lost: No space left on device"}.items()
-    finally:
-        subprocess.run(["umount", "-l", str(job.folder)], check=True)
 
 
 def test_a_newer_head_ends_the_program(job: Job) -> None:
