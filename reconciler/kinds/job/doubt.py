@@ -42,8 +42,10 @@ def _claimed(case: Case, text: str) -> tuple[Decision, ...]:
         case Present(seen=ClaimState.ALIVE):
             return _process_left(case, text)
         case Present(seen=ClaimState.ELSEWHERE):
+            # A machine that was newly installed or renamed knows nothing of its earlier life.
             text = (
-                f"it was claimed by a machine other than {attempt.machine}; look at claim.json in its job directory"
+                f"it was claimed by a machine that {attempt.machine} is not, or is no longer; "
+                "if nothing of it runs any more, remove claim.json in its job directory"
             )
             return case.hold(Because(Reason.OUTCOME_UNKNOWN, text))
         case Present() | Absent():
