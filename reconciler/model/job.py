@@ -126,7 +126,7 @@ class JobSpec(ObjectSpec):
     """Whether a failed attempt is followed by another one."""
 
     grace: Annotated[Grace, STEERING] = timedelta(seconds=30)
-    """The time between the request to stop and the kill."""
+    """The time between the request to stop and the kill. When the Ray of its node ends, it is 2 s for all."""
 
     priority: Annotated[Literal["low", "normal", "high"], STEERING] = "normal"
     """Jobs of a higher priority start first."""

@@ -63,7 +63,11 @@ def _claimed(case: Case, text: str) -> tuple[Decision, ...]:
 
 
 def _process_left(case: Case, text: str) -> tuple[Decision, ...]:
-    """End what Ray runs no longer, but not before it had its grace: it may be saving its work right now."""
+    """End what Ray runs no longer, but only after its grace: it may be ending already, and saving its work.
+
+    Whether anybody has asked it to end is not known here. The sweep asks it, and kills it 2 s later; so does the
+    keeper with all in its slot, whatever its grace, once the raylet there has ended.
+    """
     attempt = case.attempt
     if attempt.vanished is None:
         return _vanishes(case, f"its process has outlived Ray; {text}")
