@@ -98,7 +98,7 @@ def _words(kind: str, where: Sequence[str | int], error: Any) -> tuple[str, str]
 
 
 _ABOUT_KIND = {"union_tag_invalid", "union_tag_not_found"}
-_OWN = {"duration", "memory", "host", "path", "env_reserved", "label_reserved", "ports_differ"}
+_OWN = {"duration", "memory", "host", "path", "env_reserved", "label_reserved", "name_reserved", "ports_differ"}
 
 _SORTS = {
     "string_type": "expected text",

@@ -2,18 +2,35 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from reconciler.model.metadata import ApiVersion, Metadata
 from reconciler.model.nodepool import Node
 from reconciler.model.spec import STEERING, ObjectSpec, Strict
-from reconciler.model.text import Env
+from reconciler.model.text import Env, Name
 
 PYTHON_PATTERN = r"^(python3(\.[0-9]{1,2})?|(/\.?[A-Za-z0-9_+-][A-Za-z0-9._+-]*){1,32})$"
 VERSION_PATTERN = r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}((a|b|rc)[0-9]{1,4})?$"
 # Below 1024 a port needs privileges that Ray does not have.
 RayPort = Annotated[int, Field(ge=1024, le=65_535)]
+# On machines each cluster has its folder beside this file, in which gates keep the highest leader that they heard.
+GATE_FILE = "term"
+
+
+def _no_gate_file(name: str) -> str:
+    if name == GATE_FILE:
+        raise PydanticCustomError(
+            "name_reserved", "the name of a file that machines keep beside their clusters; choose another one"
+        )
+    return name
+
+
+class ClusterMetadata(Metadata):
+    """The identity of a cluster."""
+
+    name: Annotated[Name, AfterValidator(_no_gate_file), Field(json_schema_extra={"not": {"const": GATE_FILE}})]
+    """Unique within the kind. Renaming an otherwise unchanged object is a move."""
 
 
 class RaySettings(Strict):
@@ -76,5 +93,5 @@ class Cluster(Strict):
 
     api_version: ApiVersion
     kind: Literal["Cluster"]
-    metadata: Metadata
+    metadata: ClusterMetadata
     spec: ClusterSpec

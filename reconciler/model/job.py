@@ -95,7 +95,7 @@ class Retry(Strict):
         FailureClass.LOST,
         FailureClass.PREEMPTED,
     )
-    """The classes of failure that allow another attempt."""
+    """The classes of failure that allow another attempt. What its machine kept from starting is `transient`."""
 
     backoff: Duration = timedelta(seconds=30)
     """The wait before the second attempt; it doubles with each further one."""
@@ -126,7 +126,7 @@ class JobSpec(ObjectSpec):
     """Whether a failed attempt is followed by another one."""
 
     grace: Annotated[Grace, STEERING] = timedelta(seconds=30)
-    """The time between the request to stop and the kill."""
+    """The time between the request to stop and the kill. When the Ray of its node ends, it is 2 s for all."""
 
     priority: Annotated[Literal["low", "normal", "high"], STEERING] = "normal"
     """Jobs of a higher priority start first."""

@@ -80,7 +80,10 @@ class ClaimState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the job runner wrote last. `outcome` is its word: exited, stopped, timed-out, fenced or not-started."""
+    """What the job runner wrote last. `outcome` is its word.
+
+    exited, stopped, timed-out, fenced, not-started or hindered: its machine or the share kept it from starting.
+    """
 
     outcome: str
     exit_code: int | None

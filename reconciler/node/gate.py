@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.node import files
 from reconciler.node.documents import DOCUMENT_LIMIT, Fields, parse
 from reconciler.node.failure import BUG, INVALID, REFUSED, TRANSIENT, NotDone
-from reconciler.node.orders import HEAD, WORKER
+from reconciler.node.orders import HEAD, TERM, TERM_LOCK, WORKER
 from reconciler.node.verbs.clean import clean
 from reconciler.node.verbs.probe import probe
 from reconciler.node.verbs.start import start
@@ -70,7 +70,7 @@ def _result(request: bytes) -> dict[str, object]:
 @contextmanager
 def _term(site: Path, term: int) -> Iterator[None]:
     """Act for a leader: an older one is refused, and a newer one waits until this verb has ended."""
-    lock = site / "term.lock"
+    lock = site / TERM_LOCK
     while True:
         with files.locked(lock, shared=True):
             known = _known_term(site)
@@ -81,17 +81,17 @@ def _term(site: Path, term: int) -> Iterator[None]:
             with files.locked(lock):
                 known = _known_term(site)
                 if known is None or known < term:
-                    files.write(site / "term", b"%d\n" % term)
+                    files.write(site / TERM, b"%d\n" % term)
         if known is not None and known > term:
             raise NotDone(REFUSED, f"a newer leader (term {known}) has spoken")
 
 
 def _known_term(site: Path) -> int | None:
-    text = files.read(site / "term", 64)
+    text = files.read(site / TERM, 64)
     if text is None:
         return None
     if not text.strip().isdigit():
-        raise NotDone(REFUSED, f"{site / 'term'} is damaged; write the daemon's present term into it")
+        raise NotDone(REFUSED, f"{site / TERM} is damaged; write the daemon's present term into it")
     return int(text)
 
 

@@ -10,6 +10,8 @@ from reconciler.node.failure import INVALID, NotDone
 
 HEAD = "head"
 WORKER = "worker"
+# The gate's own files in a site's folder, where each cluster has a folder of its name.
+TERM, TERM_LOCK = "term", "term.lock"
 # Every reader of JSON keeps whole numbers up to here.
 COUNT_LIMIT = 1 << 53
 
@@ -82,7 +84,7 @@ def read_order(role: str, args: Fields) -> Order:
     epoch = args.integer("epoch", 1, COUNT_LIMIT)
     order = Order(
         role=role,
-        cluster=args.name("cluster"),
+        cluster=read_cluster(args),
         node=args.text("node", NAME, limit=63),  # it becomes a Ray label, and those end at 63 characters
         epoch=epoch,
         generation=args.integer("generation", 1, COUNT_LIMIT) if role == WORKER else epoch,
@@ -100,6 +102,14 @@ def read_order(role: str, args: Fields) -> Order:
     if any(_RESERVED.fullmatch(name) for name in order.env):
         raise NotDone(INVALID, "args.env sets a variable that RayOps or the linker reserves")
     return order
+
+
+def read_cluster(args: Fields) -> str:
+    """Return the name of a cluster; its folder must not stand where the gate has a file."""
+    cluster = args.name("cluster")
+    if cluster in {TERM, TERM_LOCK}:
+        raise NotDone(INVALID, "cluster is the name of a file of the gate; name the cluster otherwise")
+    return cluster
 
 
 def _ports(args: Fields) -> HeadPorts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ PROC = Path("/proc")
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SET_DEATH_SIGNAL = 1
 _DEAD = frozenset("ZXx")
+_NOT_OF_OTHER_THREADS = 0x2000_0000  # waitpid(2), __WNOTHREAD; Python has no name for it
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +56,9 @@ def row(pid: int) -> Row | None:
         return None
     # The command name stands in brackets and may hold anything, brackets and spaces included (proc(5)).
     fields = text[text.rfind(")") + 2 :].split()
-    return Row(Process(pid, int(fields[19])), int(fields[1]), fields[0] not in _DEAD)
+    # The state is that of the first thread: a process whose other threads work on has ended as little as any other.
+    living = fields[0] not in _DEAD or int(fields[17]) > 1
+    return Row(Process(pid, int(fields[19])), int(fields[1]), living)
 
 
 def table() -> dict[int, Row]:
@@ -113,17 +116,20 @@ def command_line(process: Process) -> list[str]:
 
 
 def send(process: Process, number: signal.Signals) -> None:
-    """Signal exactly this process; one that is gone, or whose pid went to another, is left alone."""
+    """Signal exactly this process; one that is gone, or whose pid went to another, is left alone.
+
+    So is one that became another user's, as by sudo: it lives on, and whoever looks again sees that.
+    """
     handle = _handle(process.pid)
     if handle is None:
         if alive(process):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, number)
         return
     try:
         # The handle pins whoever has the pid now; only then is it settled who that is.
         if alive(process):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(handle, number)
     finally:
         os.close(handle)
@@ -166,11 +172,15 @@ def die_with_parent() -> None:
 
 
 def reap() -> dict[int, int]:
-    """Collect children that have ended; return their exit codes by pid, negative for a signal."""
+    """Collect children that have ended; return their exit codes by pid, negative for a signal.
+
+    Children of other threads are left to them: a thread that finds its child collected would not know how it ended.
+    Orphans that were adopted are the main thread's.
+    """
     ended: dict[int, int] = {}
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | _NOT_OF_OTHER_THREADS)
         except ChildProcessError:
             return ended
         if pid == 0:
@@ -186,16 +196,28 @@ def _handle(pid: int) -> int | None:
 
 
 def _variable(pid: int, prefix: bytes) -> str | None:
-    try:
-        environment = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return None  # another user's, or just gone
+    environment = _environment(PROC / str(pid))
     if prefix not in environment:
         return None
     for entry in environment.split(b"\0"):
         if entry.startswith(prefix):
             return os.fsdecode(entry[len(prefix) :])
     return None
+
+
+def _environment(process: Path) -> bytes:
+    """Return the environment of a process; nothing when it is another user's, or just gone."""
+    # A first thread that has ended has none any more (no file or an empty one, by kernel); the others still do.
+    for each in (process, *_threads(process)):
+        with suppress(OSError):
+            if environment := (each / "environ").read_bytes():
+                return environment
+    return b""
+
+
+def _threads(process: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        yield from (process / "task").iterdir()
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -43,6 +43,7 @@ class Pulse:
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
             if stamp != self._stamp:
                 head = read_head(task.head_file, task.allowed_signers, task.signer, task.cluster, task.epoch)
+                # Only now: what was refused is looked at again, since a lack of memory may have been the cause.
                 self._stamp = stamp
                 if head is not None and head.epoch > task.epoch:
                     self.fenced.set()

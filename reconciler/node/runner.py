@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +18,30 @@ from reconciler.node.processes import Process
 from reconciler.node.pulse import Pulse
 from reconciler.node.tee import Tee
 
-EXITED, STOPPED, TIMED_OUT, FENCED, NOT_STARTED = "exited", "stopped", "timed-out", "fenced", "not-started"
+EXITED, STOPPED, TIMED_OUT, FENCED = "exited", "stopped", "timed-out", "fenced"
+# The job names what can never be started; or its machine or the share lacked something, and another try may do.
+# A daemon that does not know the newer word, hindered, takes it for the other one.
+NOT_STARTED, HINDERED = "not-started", "hindered"
 # sysexits.h: the job directory cannot be written, somebody else has the attempt, or its description cannot be used.
 _NO_CLAIM, _TAKEN, _BAD_CONFIG = 74, 75, 78
 _CANNOT_RUN = 127
+# What is wrong with a program, its folder or its arguments; any other error is of the machine or the share.
+_OF_THE_JOB = frozenset(
+    {
+        errno.E2BIG,
+        errno.EACCES,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOEXEC,
+        errno.ENOTDIR,
+        errno.EPERM,
+    }
+)
 # What a job leaves behind when its program has ended by itself.
 _LEFTOVER_GRACE_SECONDS = 2.0
+# What SIGKILL has not ended by then may take hours: it waits for a dead disk or share, or is another user's by now.
+_KILL_SECONDS, _AGAIN_SECONDS = 10.0, 0.1
 _POLL_SECONDS = 1.0
 # Set by Ray's job supervisor. When that stops a job, it signals the runner and everything below at once: a second
 # TERM from us would interrupt a program that is writing its last checkpoint because of the first.
@@ -42,8 +62,11 @@ def main(folder: Path, sha256: str) -> int:
     file = ResultFile(folder)
     try:
         task = attempt.read_task(folder, sha256)
-    except (NotDone, OSError) as failure:
-        file.write(folder.name, _not_started(str(failure)))
+    except NotDone as failure:
+        file.write(folder.name, _not_started(failure.message))
+        return _BAD_CONFIG
+    except OSError as error:
+        file.write(folder.name, _failed_start(error))
         return _BAD_CONFIG
     pulse = Pulse(folder, task)
     result = (
@@ -73,7 +96,7 @@ class Run:
                 attempt.link_checkpoints(self._folder, self._task.checkpoints)
             child = self._spawn()
         except OSError as error:
-            return _not_started(f"{error.filename or 'the program'}: {error.strerror}")
+            return _failed_start(error)
         assert child.stdout is not None, "the child writes into a pipe"
         tee = Tee(child.stdout.fileno(), self._folder / "logs" / "driver.log")
         tee.start()
@@ -82,7 +105,7 @@ class Run:
             self._wait(_POLL_SECONDS)
         if child.pid not in self._ended:
             self._stop(child.pid)
-        processes.end(self._below, _LEFTOVER_GRACE_SECONDS if self._reason == EXITED else 0.0)
+        self._end_rest(_LEFTOVER_GRACE_SECONDS if self._reason == EXITED else 0.0)
         self._ended.update(processes.reap())
         self._pulse.stop()
         tee.finish()
@@ -126,6 +149,15 @@ class Run:
         while child not in self._ended and moments.ticks() < deadline:
             self._wait(min(_POLL_SECONDS, deadline - moments.ticks()))
 
+    def _end_rest(self, grace: float) -> None:
+        """End all that is left, however long it takes: a result would give its nodes to the next attempt."""
+        if processes.end(self._below, grace, limit=_KILL_SECONDS):
+            return
+        with suppress(OSError):
+            sys.stderr.write(f"{self._task.submission_id} leaves processes that resist SIGKILL; waiting for them\n")
+        while not processes.end(self._below, 0.0, limit=_AGAIN_SECONDS):
+            signals.wait(_POLL_SECONDS)
+
     def _below(self) -> list[Process]:
         self._ended.update(processes.reap())
         rows = processes.table()
@@ -149,5 +181,10 @@ def _become_child() -> None:
     processes.die_with_parent()
 
 
-def _not_started(message: str) -> Result:
-    return Result(NOT_STARTED, _CANNOT_RUN, None, moments.now(), 0.0, message)
+def _failed_start(error: OSError) -> Result:
+    outcome = NOT_STARTED if error.errno in _OF_THE_JOB else HINDERED
+    return _not_started(f"{error.filename or 'the program'}: {error.strerror}", outcome)
+
+
+def _not_started(message: str, outcome: str = NOT_STARTED) -> Result:
+    return Result(outcome, _CANNOT_RUN, None, moments.now(), 0.0, message)

@@ -325,12 +325,15 @@ def of_another_key(key: HeadKey) -> None:
     "forge", [unsigned, of_another_cluster, old, linked, pipe, huge, everybodys, of_another_key]
 )
 def test_a_rogue_head_file_ends_no_job(runner: Job, forge: Callable[[HeadKey], None]) -> None:
-    """Whoever writes to the share publishes another head: without signature, old, as a link, a pipe, with a GB."""
+    """Whoever writes to the share publishes another head: without signature, old, as a link, a pipe, with a GB.
+
+    The runner looks at it before the start, and many times while the program runs.
+    """
     key = HeadKey(runner.folder.parent)
     key.allow()
-    runner.write(["sh", "-c", "echo ran"])
+    runner.write(["sh", "-c", "for each in $(seq 60); do sleep 0.02; done; echo ran"])
     forge(key)
-    assert runner.start().wait(30) == 0
+    assert runner.start(command=runner.hasty_command).wait(30) == 0
     assert runner.log == "ran\n"
 
 

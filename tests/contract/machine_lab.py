@@ -51,6 +51,7 @@ class MachineLab(Protocol):
     def ask_to_end(self) -> None: ...
     def kill_runner(self) -> None: ...
     def kill_program(self) -> None: ...
+    def exhaust(self) -> None: ...
     def publish(self, epoch: int, *, signed: bool = True) -> None: ...
     def write(self, name: str, document: dict[str, Any]) -> None: ...
     def read(self, name: str) -> dict[str, Any] | None: ...
@@ -172,6 +173,10 @@ class FakeMachineLab:
     def kill_program(self) -> None:
         self.machines.runners.crash(self._run)
 
+    def exhaust(self) -> None:
+        """Let the machine of the worker lack what it needs to start another program."""
+        self.machines.runners.exhausted.add(self.places["worker"].host)
+
     def publish(self, epoch: int, *, signed: bool = True) -> None:
         payload = json.dumps({"cluster": "main", "epoch": epoch})
         signature = FakeSigner().sign(payload.encode() if signed else b"another text")
@@ -222,6 +227,7 @@ class RealMachineLab:
         self._job = RealJob(self.folder, self.machine.program)
         self._key = HeadKey(self.folder.parent)
         self._head = socket.create_server(("127.0.0.2", 0))
+        self._exhausted = False
 
     def ask(self, verb: str, args: dict[str, Any], term: int = 1, role: str = "worker") -> dict[str, Any]:
         return self.machine.call(verb, args, term=term)
@@ -253,7 +259,7 @@ class RealMachineLab:
 
     def run(self) -> None:
         """Start a runner, and return once its program runs or it has ended."""
-        self._job.start()
+        self._job.start(command=self._job.poor_command if self._exhausted else ())
         until(self, lambda: self.code() is not None or bool(self._programs()))
 
     def runs(self) -> bool:
@@ -273,6 +279,9 @@ class RealMachineLab:
     def kill_program(self) -> None:
         for process in self._programs():
             kill(process.pid, SIGKILL)
+
+    def exhaust(self) -> None:
+        self._exhausted = True
 
     def _programs(self) -> list[Process]:
         """Return what lives of the attempt besides its runners."""

@@ -106,6 +106,14 @@ def test_a_bad_description_runs_nothing_and_says_so(lab: MachineLab) -> None:
     assert ended(lab) == "not-started"
 
 
+def test_a_machine_that_lacks_something_is_not_the_jobs_fault(lab: MachineLab) -> None:
+    lab.exhaust()
+    lab.describe()
+    lab.run()
+    until(lab, lambda: lab.code() == 127)
+    assert ended(lab) == "hindered"
+
+
 def test_a_description_that_somebody_changed_runs_nothing(lab: MachineLab) -> None:
     lab.describe()
     description = lab.read("config/attempt")

@@ -84,6 +84,8 @@ class Runners:
         self.ray = RayWorld(lambda _: Program(0.1, CANNOT_RUN), self._begin)
         self.runs: list[Run] = []
         self.strangers: list[Stranger] = []
+        # Hosts that lack what a start takes (test_a_machine_that_lacks_something_is_not_the_jobs_fault).
+        self.exhausted: set[str] = set()
         # How long other machines take to see what a runner writes, as on a network file system.
         self.lag = 0.0
         self._shared = shared
@@ -178,6 +180,9 @@ class Runners:
         if self._newer_head(run):
             # test_an_attempt_of_an_older_head_does_not_begin
             run.reason, process.program = "fenced", Program(0.1, CANNOT_RUN)
+            return
+        if place.host in self.exhausted:
+            run.reason, process.program = "hindered", Program(0.1, CANNOT_RUN)
             return
         run.began, run.began_at = True, self.ray.seconds
         process.program = self._program(run)

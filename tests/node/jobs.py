@@ -15,6 +15,14 @@ from reconciler.remote.command import node_command
 from tests.gateprogram import sha256_of
 from tests.node.machine import kill, until
 
+# The same runner in a hurry: what it does every few seconds, or gives seconds to, takes moments.
+_HASTY = """import sys
+from pathlib import Path
+from reconciler.node import pulse, runner
+pulse.BEAT_SECONDS, runner._LEFTOVER_GRACE_SECONDS, runner._KILL_SECONDS = 0.05, 0.1, 0.3
+sys.exit(runner.main(Path(sys.argv[2]), sys.argv[3]))
+"""
+
 
 @dataclass
 class Job:
@@ -47,10 +55,12 @@ class Job:
         (self.folder / "config" / "attempt.json").write_bytes(data)
         self.digest = hashlib.sha256(data).hexdigest()
 
-    def start(self, stdout: int = subprocess.DEVNULL, **env: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, stdout: int = subprocess.DEVNULL, command: tuple[str, ...] = (), **env: str
+    ) -> subprocess.Popen[bytes]:
         """Start a runner."""
         runner = subprocess.Popen(
-            self.command,
+            command or self.command,
             stdout=stdout,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **env},
@@ -70,6 +80,21 @@ class Job:
         return node_command(sys.executable, str(self.program), sha256, "run", str(self.folder), self.digest)
 
     @property
+    def hasty_command(self) -> tuple[str, ...]:
+        """How a runner is started that does not take its time."""
+        return (sys.executable, "-c", _HASTY, "run", str(self.folder), self.digest)
+
+    @property
+    def helpless_command(self) -> tuple[str, ...]:
+        """How a hasty runner is started by root without the right to signal what another user owns."""
+        return ("setpriv", "--bounding-set", "-kill", *self.hasty_command)
+
+    @property
+    def poor_command(self) -> tuple[str, ...]:
+        """How a runner is started that has too few open files left to start anything."""
+        return ("prlimit", "--nofile=6", *self.command)
+
+    @property
     def result(self) -> dict[str, Any]:
         """How it ended."""
         document: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
@@ -84,6 +109,14 @@ class Job:
     def living(self) -> list[processes.Process]:
         """Return what carries the job's mark."""
         return processes.marks(MARK, processes.table()).get(str(self.folder), [])
+
+    def wait_for_beats(self, count: int) -> None:
+        """Wait until the runner has beaten so often again, and looked at its head file after each but the last."""
+        path = self.folder / "heartbeat.json"
+        until(path.exists, bool)
+        seen = {path.stat().st_mtime_ns}
+        while len(seen) <= count:
+            seen.add(until(lambda: path.stat().st_mtime_ns, lambda beat: beat not in seen))
 
     def wait_for_log(self, text: str) -> None:
         """Wait until the program has written something."""

@@ -29,6 +29,20 @@ def test_a_hostile_name_is_invalid_and_makes_no_folder(tmp_path: Path, name: str
     assert list(tmp_path.glob("node/*/*/*")) == []
 
 
+@pytest.mark.parametrize("name", ["term", "term.lock"])
+def test_no_cluster_has_the_name_of_a_file_of_the_gate(machine: NodeMachine, name: str) -> None:
+    slot = {"cluster": name, "role": "head", "node": "n1"}
+    answers = [
+        machine.start_head(cluster=name),
+        machine.call("probe", {"slots": [slot]}),
+        machine.call("stop", {**slot, "generation": 1, "graceSeconds": 1}),
+        machine.call("clean", {**slot, "generation": 1}),
+    ]
+    assert [each["kind"] for each in answers] == ["invalid"] * 4
+    assert "cluster is the name of a file of the gate" in answers[0]["message"]
+    assert (machine.node_dir / SITE / "term").read_text() == "1\n"
+
+
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("no protocol", {"protocol": 2}),
     ("true is no number", {"protocol": True}),

@@ -109,3 +109,10 @@ def test_without_ssh_keygen_nothing_is_believed(key: HeadKey, monkeypatch: pytes
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(NotDone, match="cannot be verified"):
         read(key)
+
+
+def test_an_ssh_keygen_that_does_not_say_good_proves_nothing(key: HeadKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    (key.folder / "ssh-keygen").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(key.folder))
+    with pytest.raises(NotDone, match="signature"):
+        read(key)

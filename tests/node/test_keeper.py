@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.node import files, processes
 from reconciler.node.slots import Look, Record, write_record
+from tests.node.jobs import Job
 from tests.node.machine import SITE, TOKEN, NodeMachine, kill, names, until
 
 
@@ -228,6 +229,28 @@ def test_the_end_of_a_core_process_fails_the_slot(machine: NodeMachine, name: st
     kill(record.core[name].pid)
     seen = machine.until("failed")
     assert (seen.message, seen.living) == (f"{name} was ended by SIGKILL", ())
+
+
+@pytest.mark.parametrize(("takes", "saved"), [(0.3, True), (60, False)], ids=["in time", "longer"])
+def test_when_ray_ends_its_jobs_have_two_seconds_whatever_their_grace(
+    machine: NodeMachine, takes: float, saved: bool
+) -> None:
+    machine.start_head()
+    record = machine.until("running").record
+    assert record is not None
+    job = Job(machine.home / "jobs" / "rl.ppo-0a1b2c3d-1", machine.program)
+    saves = f'trap "" TERM; sleep {takes}; echo saved; exit 0'
+    job.write(["sh", "-c", f"trap '{saves}' TERM; echo ready; while :; do sleep 0.02; done"], graceSeconds=60)
+    try:
+        runner = job.start(RAYOPS_SLOT=str(machine.slot().folder))
+        job.wait_for_log("ready")
+        kill(record.core["raylet"].pid)
+        runner.wait(20)
+        machine.until("failed")
+        assert ("saved" in job.log, (job.folder / "result.json").exists()) == (saved, saved)
+        assert job.living() == []
+    finally:
+        job.close()
 
 
 def test_what_ignores_the_request_to_end_is_killed(machine: NodeMachine) -> None:

@@ -52,6 +52,30 @@ def test_exactly_this_process_is_signalled(
     processes.send(Process(child.pid, 1), signal.SIGTERM)
 
 
+# Its first thread ends, and another one works on: the kernel calls the whole process a zombie in its table.
+_WITHOUT_FIRST_THREAD = """import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+    program = [sys.executable, "-c", _WITHOUT_FIRST_THREAD]
+    environment = {**os.environ, "MARK_A": "threads"}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, env=environment) as child:
+        try:
+            me = of(child)
+            until(lambda: Path(f"/proc/{child.pid}/stat").read_text(), lambda text: ") Z " in text)
+            assert processes.alive(me)
+            assert processes.marks("MARK_A", processes.table())["threads"] == [me]
+            assert me in processes.descendants([os.getpid()], processes.table())
+            assert processes.end(lambda: [me] if processes.alive(me) else [], 0.2)
+            assert child.wait(10) == -signal.SIGTERM
+        finally:
+            child.kill()
+
+
 def test_a_hostile_program_name_does_not_confuse_the_table(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 (b"
     program.symlink_to("/bin/sleep")
@@ -95,3 +119,34 @@ def test_ending_kills_what_does_not_end_by_itself() -> None:
         me = of(child)
         assert processes.end(lambda: [me] if processes.alive(me) else [], 0.2)
         assert child.wait(10) == -signal.SIGKILL
+
+
+# Two threads that wait for children, as in the runner: the main one also for orphans, the other one for its own.
+_TWO_THREADS = """import subprocess, sys, threading
+from reconciler.node import processes
+begun, waited = threading.Event(), threading.Event()
+codes = []
+def own():
+    with subprocess.Popen(["sh", "-c", "exit 7"], stdout=subprocess.PIPE) as child:
+        child.stdout.read()
+        begun.set()
+        waited.wait()
+        codes.append(child.wait())
+thread = threading.Thread(target=own)
+thread.start()
+begun.wait()
+processes.adopt_orphans()
+theirs = subprocess.Popen(["sh", "-c", "sh -c 'sleep 0.1; exit 9' & exit 8"], stdout=subprocess.PIPE)
+theirs.stdout.read()
+found = {}
+while not {8, 9} <= set(found.values()):
+    found.update(processes.reap())
+waited.set()
+thread.join()
+print(sorted(found.values()), codes)
+"""
+
+
+def test_reaping_leaves_the_children_of_other_threads_to_them() -> None:
+    done = subprocess.run([sys.executable, "-c", _TWO_THREADS], capture_output=True, check=True, timeout=30)
+    assert done.stdout == b"[8, 9] [7]\n"

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,43 @@ def test_nothing_that_a_program_started_outlives_it(job: Job, escape: str) -> No
     assert job.result["exitCode"] == 4
 
 
+# A process that waits for a dead disk cannot be made to order; one that may not be signalled lives on as well.
+UNKILLABLE = "setpriv --reuid 65534 --clear-groups sleep 1000"
+
+
+@pytest.mark.parametrize(
+    ("program", "change", "outcome", "code"),
+    [
+        (f"{UNKILLABLE} & echo ready; sleep 0.5; exit 4", {}, "exited", 4),
+        (f"echo ready; {UNKILLABLE}; exit 4", {"attemptLimitSeconds": 1}, "timed-out", 143),
+    ],
+    ids=["ended by itself", "its limit has passed"],
+)
+def test_no_result_is_written_while_anything_lives(
+    job: Job, program: str, change: dict[str, Any], outcome: str, code: int
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root: a process that its runner may not signal")
+    job.write(sh(program), graceSeconds=0, **change)
+    runner = job.start(command=job.helpless_command)
+    job.wait_for_log("ready")
+    (left,) = until(lambda: owned_by(job, 65534), lambda found: len(found) == 1)
+    until(job.living, lambda living: living == [left])
+    # Twice as long as a killing takes, with a stop in between: it beats on, and says nothing about the end.
+    job.wait_for_beats(10)
+    runner.terminate()
+    job.wait_for_beats(10)
+    assert processes.alive(left)
+    assert not (job.folder / "result.json").exists()
+    kill(left.pid)
+    assert runner.wait(30) == code
+    assert (job.result["outcome"], job.living()) == (outcome, [])
+
+
+def owned_by(job: Job, user: int) -> list[processes.Process]:
+    return [each for each in job.living() if Path(f"/proc/{each.pid}").stat().st_uid == user]
+
+
 def test_a_killed_runner_takes_its_program_along(job: Job) -> None:
     job.write(["sleep", "1000"])
     runner = job.start()
@@ -212,18 +250,72 @@ def test_a_bad_description_runs_nothing_and_says_so(job: Job, change: dict[str, 
     assert not (job.folder / "logs").exists()
 
 
-def test_a_full_disk_loses_output_but_neither_the_job_nor_its_result(job: Job, tmp_path: Path) -> None:
+def not_there(job: Job) -> None:
+    job.write(["/nowhere/program"])
+
+
+def not_a_folder(job: Job) -> None:
+    job.write(["true"], workingDir="/dev/null")
+
+
+def not_executable(job: Job) -> None:
+    job.write(["/etc/passwd"])
+
+
+def no_program(job: Job) -> None:
+    path = job.folder / "program"
+    path.write_bytes(b"\x7fELF, but not really")
+    path.chmod(0o755)
+    job.write([str(path)])
+
+
+def too_long(job: Job) -> None:
+    job.write(["true", "x" * (1 << 17)])
+
+
+@pytest.mark.parametrize("mistake", [not_there, not_a_folder, not_executable, no_program, too_long])
+def test_a_program_that_can_never_be_started_is_the_jobs_own_fault(
+    job: Job, mistake: Callable[[Job], None]
+) -> None:
+    mistake(job)
+    assert job.start().wait(30) == 127
+    assert job.result["outcome"] == "not-started"
+
+
+def test_a_machine_that_lacks_something_is_not_the_jobs_fault(job: Job) -> None:
+    job.write(["true"])
+    assert job.start(command=job.poor_command).wait(30) == 127
+    assert job.result.items() >= {"outcome": "hindered", "message": "the program: Too many open files"}.items()
+
+
+def test_a_full_share_at_the_start_is_not_the_jobs_fault(job: Job, tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    with small(share, "4k,nr_inodes=2"):
+        assert job.run(["true"], checkpoints=str(share / "users/alice/checkpoints/rl/ppo")) == 127
+    assert job.result["outcome"] == "hindered"
+    assert job.result["message"].endswith(": No space left on device")
+
+
+@contextmanager
+def small(folder: Path, size: str) -> Iterator[None]:
+    """Put a small file system in the place of a folder."""
     if os.getuid() != 0:
         pytest.skip("needs root: a small file system is mounted")
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(job.folder)], check=False)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False)
     if mount.returncode != 0:
         pytest.skip("this machine lets nobody mount a small file system")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_loses_output_but_neither_the_job_nor_its_result(job: Job) -> None:
+    with small(job.folder, "128k"):
         # The folder must be full before the program ends, and stay so until the result is written.
         assert job.run(sh("head -c 1000000 /dev/zero; exit 5")) == 5
         assert job.result.items() >= {"exitCode": 5, "message": "output was lost: No space left on device"}.items()
-    finally:
-        subprocess.run(["umount", "-l", str(job.folder)], check=True)
 
 
 def test_a_newer_head_ends_the_program(job: Job) -> None:
@@ -244,10 +336,47 @@ def test_an_attempt_of_an_older_head_does_not_begin(job: Job) -> None:
     assert (job.log, job.result["outcome"]) == ("", "fenced")
 
 
-def test_an_unsigned_newer_head_ends_nothing(job: Job) -> None:
-    HeadKey(job.folder.parent).publish(epoch=9, signed=False)
-    assert job.run(sh("echo ran")) == 0
+def unsigned(key: HeadKey) -> None:
+    key.publish(epoch=9, signed=False)
+
+
+def signed_by_another_key(key: HeadKey) -> None:
+    rogue = HeadKey(key.folder, "rogue")
+    key.head_file.write_bytes(rogue.document(epoch=9))
+
+
+@pytest.mark.parametrize("moment", ["before the start", "while it runs"])
+@pytest.mark.parametrize("forge", [unsigned, signed_by_another_key])
+def test_a_newer_head_that_the_site_did_not_sign_ends_nothing(
+    job: Job, forge: Callable[[HeadKey], None], moment: str
+) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    job.write(sh("trap 'exit 5' USR1; echo ready; while :; do sleep 0.02; done"))
+    if moment == "before the start":
+        forge(key)
+    runner = job.start(command=job.hasty_command)
+    job.wait_for_log("ready")
+    if moment == "while it runs":
+        forge(key)
+    # Each look is a child that ends beside the program and its children, whose ends the runner waits for.
+    job.wait_for_beats(25)
+    for process in job.living():
+        if process.pid != runner.pid:
+            kill(process.pid, signal.SIGUSR1)
+    assert runner.wait(30) == 5
     assert job.result["outcome"] == "exited"
+
+
+def test_a_newer_head_ends_the_program_whatever_else_ends_beside_it(job: Job) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    job.write(sh("echo ready; while :; do sleep 0.02; done"))
+    runner = job.start(command=job.hasty_command)
+    job.wait_for_log("ready")
+    key.publish(epoch=4)
+    assert runner.wait(30) == 143
+    assert job.result["outcome"] == "fenced"
 
 
 def test_the_heartbeat_says_who_runs(job: Job) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.ledger import JobRecord
+from tests.fakes.gate import Mishap
 from tests.scenarios.stories import Story
 from tests.simulator.events import Event
 
@@ -169,3 +170,28 @@ def test_what_became_of_a_job_is_found_out_although_the_clock_went_back_with_a_r
     story.world.machines.runners.kill(run)
     story.live(300)
     assert story.state("job/rl/long") == "Lost"
+
+
+@pytest.mark.parametrize("fate", ["newly installed", "gone for good"])
+def test_what_its_machine_can_never_settle_is_settled_once_its_claim_is_removed(story: Story, fate: str) -> None:
+    """As docs/operations.md tells operators who know that nothing of the attempt runs any more."""
+    story.job("long", seconds=3000, retry=1)
+    story.people.commit()
+    story.live(20)
+    (run,) = story.world.machines.runners.runs
+    (machine,) = [each for each in story.world.machines.all.values() if each.place == run.place]
+    story.world.machines.reboot(machine)
+    machine.known_boots.clear()
+    machine.slots.clear()
+    if fate == "gone for good":
+        story.world.gate.script(machine.machine, Mishap.UNREACHABLE)
+    story.live(3000)
+    told = story.status("job/rl/long")
+    assert (told["state"], len(story.runs())) == ("Running", 1)
+    assert told["reason"] == ("OutcomeUnknown" if fate == "newly installed" else "MachineUnreachable")
+    assert "remove claim.json" in told["message"] or fate == "gone for good"
+    story.world.shared.remove(f"jobs/{run.submission_id}/claim.json")
+    story.live(600)
+    (first, _), (second, _) = story.runs()
+    assert first != second
+    assert b"burnt" in (story.world.shared.read_elsewhere(f"jobs/{first}/claim.json") or b"")

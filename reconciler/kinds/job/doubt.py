@@ -42,8 +42,10 @@ def _claimed(case: Case, text: str) -> tuple[Decision, ...]:
         case Present(seen=ClaimState.ALIVE):
             return _process_left(case, text)
         case Present(seen=ClaimState.ELSEWHERE):
+            # A machine that was newly installed or renamed knows nothing of its earlier life.
             text = (
-                f"it was claimed by a machine other than {attempt.machine}; look at claim.json in its job directory"
+                f"it was claimed by a machine that {attempt.machine} is not, or is no longer; "
+                "if nothing of it runs any more, remove claim.json in its job directory"
             )
             return case.hold(Because(Reason.OUTCOME_UNKNOWN, text))
         case Present() | Absent():
@@ -61,7 +63,11 @@ def _claimed(case: Case, text: str) -> tuple[Decision, ...]:
 
 
 def _process_left(case: Case, text: str) -> tuple[Decision, ...]:
-    """End what Ray runs no longer, but not before it had its grace: it may be saving its work right now."""
+    """End what Ray runs no longer, but only after its grace: it may be ending already, and saving its work.
+
+    Whether anybody has asked it to end is not known here. The sweep asks it, and kills it 2 s later; so does the
+    keeper with all in its slot, whatever its grace, once the raylet there has ended.
+    """
     attempt = case.attempt
     if attempt.vanished is None:
         return _vanishes(case, f"its process has outlived Ray; {text}")

@@ -48,9 +48,11 @@ def ended_by(result: Result, attempt: Attempt, at: Moment) -> Ended:
         case "fenced":
             message = "ended itself: a newer head of its cluster exists"
             return Ended(JobState.LOST, "HeadReplaced", message, at, FailureClass.LOST, result.exit_code)
-        case _:
+        case outcome:
+            # A word of a later runner, too, is about a program that did not start.
             message = result.message or "its program could not be started"
-            return Ended(JobState.FAILED, "NotStarted", message, at, FailureClass.USER, result.exit_code)
+            failure = FailureClass.TRANSIENT if outcome == "hindered" else FailureClass.USER
+            return Ended(JobState.FAILED, "NotStarted", message, at, failure, result.exit_code)
 
 
 def stopped(attempt: Attempt, message: str, at: Moment, exit_code: int | None = None) -> Ended:

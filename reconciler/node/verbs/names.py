@@ -7,13 +7,13 @@ from pathlib import Path
 from reconciler.node import files
 from reconciler.node.documents import Fields
 from reconciler.node.failure import REFUSED, NotDone
-from reconciler.node.orders import COUNT_LIMIT, HEAD, WORKER
+from reconciler.node.orders import COUNT_LIMIT, HEAD, WORKER, read_cluster
 from reconciler.node.slots import Seen, Slot
 
 
 def read_slot(fields: Fields, site: Path) -> Slot:
     """Return the slot that cluster, role and node name; it need not exist."""
-    return Slot(fields.name("cluster"), fields.choice("role", HEAD, WORKER), fields.name("node"), site)
+    return Slot(read_cluster(fields), fields.choice("role", HEAD, WORKER), fields.name("node"), site)
 
 
 def trusted(slot: Slot) -> Slot:
