@@ -31,12 +31,14 @@ class Program:
     exit_code: int = 0
     stop_seconds: float = 0.0
     outlives_raylet: bool = False
+    reserves: float = 0.0  # CPUs of its node, test_a_job_may_reserve_its_whole_node_in_many_bundles
 
 
 def program_of(submission: Submission) -> Program:
-    """Read the few commands that tests use: `sleep N`, `exit N`, `exit $NAME`, `trap "" TERM`."""
+    """Read the few commands that tests use: `sleep N`, `exit N`, `exit $NAME`, `trap "" TERM`, `reserve N`."""
     text = submission.entrypoint
-    sleep = re.search(r"sleep ([\d.]+)", text)
+    sleep = re.search(r"sleep[ (]([\d.]+)", text)
+    reserve = re.search(r"reserve ([\d.]+)", text)
     code = re.search(r"exit (\d+)", text)
     name = re.search(r"exit \$(\w+)", text)
     # Ray sets this variable to 1 for a job that asks for no CPUs: test_threads_are_one_unless_they_are_set.
@@ -46,6 +48,7 @@ def program_of(submission: Submission) -> Program:
         exit_code=int(code[1]) if code else int(env[name[1]]) if name else 0,
         stop_seconds=float("inf") if "trap ''" in text else 0.0,
         outlives_raylet=not text.startswith("exec "),
+        reserves=float(reserve[1]) if reserve else 0.0,
     )
 
 
@@ -252,6 +255,7 @@ class RayWorld:
     def free(self, head: Head, node: Node) -> dict[str, float]:
         """Return what is free on a node; zero is left out (test_what_a_job_takes_is_not_free)."""
         used = sum(job.submission.num_cpus for job in _on(head, node))
+        used += sum(job.process.program.reserves for job in _on(head, node) if job.process is not None)
         free = {**node.total, "CPU": node.total.get("CPU", 0.0) - used}
         return {name: amount for name, amount in free.items() if amount > 0} if node.running else {}
 
