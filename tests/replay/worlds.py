@@ -76,6 +76,7 @@ class _World(_Frozen):
     now: Moment
     tuning: Tuning
     in_flight: frozenset[str]
+    watched: Moment | None = None
 
 
 _READER = TypeAdapter(_World)
@@ -119,6 +120,7 @@ def written(world: World) -> Json:
         "now": world.now,
         "tuning": world.tuning,
         "in_flight": world.in_flight,
+        "watched": world.watched,
     }
     return plain(value)  # type: ignore[no-any-return]  # what orjson reads
 
@@ -130,7 +132,13 @@ def read(document: Json) -> World:
     if not isinstance(recalled, journal.Recalled):
         raise ValueError(str(recalled))  # noqa: TRY004 - the ledger says something else, it is no other thing
     return World(
-        found.desired.made(), found.observed.made(), recalled.ledger, found.now, found.tuning, found.in_flight
+        found.desired.made(),
+        found.observed.made(),
+        recalled.ledger,
+        found.now,
+        found.tuning,
+        found.in_flight,
+        found.watched,
     )
 
 
