@@ -61,7 +61,7 @@ FAULTS: tuple[dict[Happening, int], ...] = (
         faults.unreadable_folder: 3,
         faults.source_up: 3,
     },
-    {faults.kill_head: 2, faults.freeze_head: 2, faults.thaw_heads: 3, faults.forge_head_file: 2, lives.doze: 3},
+    {faults.kill_head: 2, faults.freeze_head: 2, faults.thaw_heads: 3, faults.forge_head_file: 2},
     {faults.kill_raylet: 2, faults.kill_keeper: 1},
     {faults.reboot: 2, lives.doze: 3},
     {faults.cut_off: 3, faults.reconnect: 3},
