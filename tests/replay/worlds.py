@@ -5,6 +5,7 @@ would be for a running site, an edit of everything.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -84,7 +85,7 @@ _READER = TypeAdapter(_World)
 
 def plain(value: object) -> Any:
     """Return a value of the model as plain JSON values."""
-    return orjson.loads(orjson.dumps(value, default=_plain))
+    return orjson.loads(orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS))
 
 
 def written(world: World) -> Json:
@@ -143,6 +144,9 @@ def read(document: Json) -> World:
 
 
 def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        # By its fields: beside them it may hold what was derived from it.
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
