@@ -205,7 +205,8 @@ class Loop:
         seen = stages.collector.observe(begun, Observed())
         if desired is None:
             return None
-        world = World(desired, seen, self._ledger, now, stages.tuning, self._under_way())
+        watched = stages.collector.watched
+        world = World(desired, seen, self._ledger, now, stages.tuning, self._under_way(), watched)
         doubts = chain.from_iterable(kind.looks_then(world) for kind in stages.kinds)
         then = stages.collector.begin(doubts, world.in_flight, now)
         return replace(world, observed=stages.collector.observe(then, seen))

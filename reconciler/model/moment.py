@@ -37,3 +37,8 @@ def earlier(one: Moment | None, other: Moment | None) -> Moment | None:
     if one is None or other is None:
         return one or other
     return one if one.is_before(other) else other
+
+
+def later(one: Moment, other: Moment) -> Moment:
+    """Return the one that comes last."""
+    return other if one.is_before(other) else one

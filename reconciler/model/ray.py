@@ -94,11 +94,15 @@ class HeadSeen:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job as Ray shall take it. `entrypoint` starts with `exec` and holds no text from YAML."""
+    """A job as Ray shall take it. `entrypoint` starts with `exec` and holds no text from YAML.
+
+    The label alone sends it to its node. It asks for no share of one, however small: a job that reserves all that
+    its node has would wait for ever for what its own driver holds. Ray then lets any living node look for the
+    place, so that one that stalls may delay a start until its head calls it dead.
+    """
 
     submission_id: str
     entrypoint: str
     env: Mapping[str, str]
     metadata: Mapping[str, str]
     label_selector: Mapping[str, str]
-    num_cpus: float = 0.0

@@ -30,7 +30,7 @@ class Absent:
 class Unreachable:
     """Nobody could say. Nothing destructive is ever decided from this.
 
-    With `asked` false the question never left us, so that the silence is our own and says nothing about the target.
+    With `asked` false the question never left us, or its answer may still come: nothing is said about the target.
     """
 
     reason: str

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reconciler.model.desired import Desired
 from reconciler.model.ledger import Ledger
-from reconciler.model.moment import Moment
+from reconciler.model.moment import Moment, later
 from reconciler.model.ray import HeadSeen
 from reconciler.model.sighting import Sighting
 
@@ -151,3 +151,12 @@ class World:
     tuning: Tuning = Tuning()
     # Targets (pace keys) of effects that this process has begun and not yet seen the end of.
     in_flight: frozenset[str] = frozenset()
+    # Since when passes have followed each other closely; None is for ever.
+    watched: Moment | None = None
+
+    def counted_from(self, since: Moment) -> Moment:
+        """Return from when a silence counts that was first met at `since`: what nobody watched proves nothing.
+
+        One look before a pause of ours and one after it may both have met a bad moment.
+        """
+        return since if self.watched is None else later(since, self.watched)

@@ -21,6 +21,9 @@ LONGEST_PAUSE = timedelta(seconds=30)
 MOST_UNASKED = 3
 # No look takes longer than this: what ended before can make no answer outdated any more.
 LONGEST_LOOK = timedelta(minutes=10)
+# Passes further apart leave a gap in what was watched: the daemon was paused, or its machine, or a disk hung. It
+# sleeps half as long at most.
+LONGEST_GAP = timedelta(minutes=1)
 MANY_TARGETS = 1000
 
 
@@ -74,12 +77,14 @@ class Collector:
         # Answers that came late and that the look before this one did not ask for.
         self._unwanted: set[tuple[str, Any]] = set()
         self._settled: dict[str, Moment] = {}
-        self._pass: Moment = clock.now()
+        self._pass = self._watched = clock.now()
         self._lock = threading.Lock()
         self.looked = 0
 
     def begin(self, looks: Iterable[Look], in_flight: Collection[str], now: Moment) -> Begun:
         """Begin the looks of a pass that began `now`, but those at what an effect in flight is about to change."""
+        if now.since(self._pass) > LONGEST_GAP:
+            self._watched = now
         self._pass = now
         begun = Begun([look for look in looks if look.about not in in_flight])
         for look in begun.looks:
@@ -118,6 +123,11 @@ class Collector:
     def _outdated(self, look: Look, answer: Sighting[Any]) -> bool:
         settled = self._settled.get(look.about)
         return settled is not None and answer.as_of.is_before(settled)
+
+    @property
+    def watched(self) -> Moment:
+        """Since when passes have followed each other without a gap."""
+        return self._watched
 
     @property
     def wake_at(self) -> Moment | None:
@@ -172,4 +182,6 @@ class Collector:
     def _no_answer(self, look: Look) -> Unreachable:
         breaker = self._breakers.get(look.target)
         now = self._clock.now()
-        return replace(breaker.answer, as_of=now) if breaker is not None else Unreachable("no answer yet", now)
+        if breaker is None:
+            return Unreachable("no answer yet", now, asked=False)
+        return replace(breaker.answer, as_of=now)

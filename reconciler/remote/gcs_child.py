@@ -24,6 +24,9 @@ SUPERVISOR_NAMESPACE = "SUPERVISOR_ACTOR_RAY_NAMESPACE"
 
 # Ray gives the head's raylet this resource (ray/_private/ray_constants.py).
 HEAD_RESOURCE = "node:__internal_head__"
+# What is read of a node's amounts. Ray shows each bundle of each placement group as amounts of its own there
+# (`CPU_group_7_<id>`), so that one job can make thousands of them.
+AMOUNTS = frozenset({"CPU", "GPU", "memory", HEAD_RESOURCE})
 # GcsStatus.code when a named actor is unknown (src/ray/common/status.h, StatusCode).
 NOT_FOUND = 17
 
@@ -143,9 +146,13 @@ def _node(node: Any) -> dict[str, Any]:
         "address": node.node_ip_address,
         "status": autoscaler_pb2.NodeStatus.Name(node.status),
         "labels": dict(node.labels),
-        "total": dict(node.total_resources),
-        "available": dict(node.available_resources),
+        "total": _amounts(node.total_resources),
+        "available": _amounts(node.available_resources),
     }
+
+
+def _amounts(resources: Any) -> dict[str, float]:
+    return {name: amount for name, amount in resources.items() if name in AMOUNTS}
 
 
 def _jobs(gcs: Gcs, ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:

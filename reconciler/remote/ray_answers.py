@@ -216,6 +216,5 @@ def _texts(pairs: Mapping[str, Any]) -> dict[str, str]:
 def _amounts(pairs: Mapping[str, Any]) -> dict[str, float]:
     if len(pairs) > PAIRS_LIMIT or not all(type(value) in {int, float} for value in pairs.values()):
         raise Rubbish("resources have another form")
-    # `node:<ip>` and the head's mark only let Ray's own scheduler name a node.
     amounts = {one_line(name, WORD_LIMIT): float(value) for name, value in sorted(pairs.items())}
-    return {name: amount for name, amount in amounts.items() if not name.startswith("node:")}
+    return {name: amount for name, amount in amounts.items() if name != HEAD_RESOURCE}

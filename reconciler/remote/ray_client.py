@@ -237,8 +237,6 @@ def _wire_form(submission: Submission) -> dict[str, Any]:
         "runtime_env": {"env_vars": dict(submission.env)},
         "metadata": dict(submission.metadata),
     }
-    if submission.num_cpus > 0:
-        document["entrypoint_num_cpus"] = submission.num_cpus
     if submission.label_selector:
         document["entrypoint_label_selector"] = dict(submission.label_selector)
     return document

@@ -37,7 +37,6 @@ class Jobs:
             "entrypoint": "exec true",
             "runtime_env": {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "45", "OMP_NUM_THREADS": "1"}},
             "metadata": {"team": "rl", "job": submission_id, "digest": "0" * 64, "attempt": "1"},
-            "entrypoint_num_cpus": 0.001,
             "entrypoint_label_selector": {NODE_LABEL: "n1"},
         }
         assert self._http.request("POST", self._url, json=body, headers=self._headers).status == 200

@@ -1,5 +1,7 @@
 """What every Ray door does. Each promise runs on the fake world and on a real head with two workers."""
 
+import shlex
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,16 @@ from tests.contract.ray_lab import LIMIT, START_LIMIT, FakeLab, Lab, RealLab, jo
 PENDING, RUNNING = RayJobStatus.PENDING, RayJobStatus.RUNNING
 NOWHERE = {"rayops-node": "nowhere"}
 ON_W1 = {"rayops-node": "w1"}
+
+# Reserves CPUs of `w1` in bundles so small that Ray shows hundreds of amounts for them, and holds them.
+RESERVING = """
+import sys, time, ray
+from ray.util.placement_group import placement_group
+ray.init(log_to_driver=False)
+bundles = [{"CPU": float(sys.argv[2]) / 160}] * 160
+group = placement_group(bundles, bundle_label_selector=[{"rayops-node": "w1"}] * 160)
+time.sleep(300.94)
+"""
 
 
 @pytest.fixture(
@@ -152,11 +164,13 @@ def test_a_stop_takes_the_job_s_grace(lab: Lab) -> None:
     assert lab.now() - asked > 5
 
 
-def test_what_a_job_takes_is_not_free(lab: Lab) -> None:
-    submission = Submission("cpus-1", "exec sleep 300.5", {}, {}, ON_W1, 3)
-    lab.ray.submit(lab.head, submission, LIMIT)
-    until(lab, lambda: node(lab, "w1").available.get("CPU") == 1)
-    lab.ray.stop(lab.head, "cpus-1", LIMIT)
+def test_a_job_may_reserve_its_whole_node_in_many_bundles(lab: Lab) -> None:
+    until(lab, lambda: node(lab, "w1").available.get("CPU") == 4)
+    start(lab, "bundles-1", shlex.join([sys.executable, "-c", RESERVING, "reserve", "4"]))
+    until(lab, lambda: node(lab, "w1").available.get("CPU", 0) == 0)
+    assert set(node(lab, "w1").total) == {"CPU", "GPU", "memory"}
+    assert job(lab, "bundles-1").status is RUNNING
+    lab.ray.stop(lab.head, "bundles-1", LIMIT)
     until(lab, lambda: node(lab, "w1").available.get("CPU") == 4)
 
 
@@ -187,6 +201,8 @@ def test_a_drained_node_takes_nothing_new_and_leaves(lab: Lab) -> None:
     w2 = node(lab, "w2").node_id
     assert lab.ray.drain(lab.head, w2, "repair", LIMIT) == Done({"gone": False})
     until(lab, lambda: node(lab, "w2").state is RayNodeState.DRAINING, 5)
+    # A node without a job would be gone by now; its job holds it, though it takes nothing of it.
+    lab.wait(3)
     start(lab, "pinned-1", "true", {"rayops-node": "w2"})
     start(lab, "new-1", "sleep 300.7", {"rayops-node": "in(w1,w2)"})
     until(lab, lambda: job(lab, "new-1").status is RUNNING)

@@ -31,21 +31,24 @@ class Program:
     exit_code: int = 0
     stop_seconds: float = 0.0
     outlives_raylet: bool = False
+    reserves: float = 0.0  # CPUs of its node
 
 
 def program_of(submission: Submission) -> Program:
-    """Read the few commands that tests use: `sleep N`, `exit N`, `exit $NAME`, `trap "" TERM`."""
+    """Read the few commands that tests use: `sleep N`, `exit N`, `exit $NAME`, `trap "" TERM`, `reserve N`."""
     text = submission.entrypoint
-    sleep = re.search(r"sleep ([\d.]+)", text)
+    sleep = re.search(r"sleep[ (]([\d.]+)", text)
+    reserve = re.search(r"reserve ([\d.]+)", text)
     code = re.search(r"exit (\d+)", text)
     name = re.search(r"exit \$(\w+)", text)
-    # Ray sets this variable to 1 for a job that asks for no CPUs: test_threads_are_one_unless_they_are_set.
+    # Ray sets this variable to 1 for such a job: test_threads_are_one_unless_they_are_set.
     env = {"OMP_NUM_THREADS": "1", **submission.env}
     return Program(
         seconds=float("inf") if "while" in text else float(sleep[1]) if sleep else 0.0,
         exit_code=int(code[1]) if code else int(env[name[1]]) if name else 0,
         stop_seconds=float("inf") if "trap ''" in text else 0.0,
         outlives_raylet=not text.startswith("exec "),
+        reserves=float(reserve[1]) if reserve else 0.0,
     )
 
 
@@ -250,8 +253,11 @@ class RayWorld:
         self._leave_if_idle(head, node)
 
     def free(self, head: Head, node: Node) -> dict[str, float]:
-        """Return what is free on a node; zero is left out (test_what_a_job_takes_is_not_free)."""
-        used = sum(job.submission.num_cpus for job in _on(head, node))
+        """Return what is free on a node; zero is left out.
+
+        test_a_job_may_reserve_its_whole_node_in_many_bundles
+        """
+        used = sum(job.process.program.reserves for job in _on(head, node) if job.process is not None)
         free = {**node.total, "CPU": node.total.get("CPU", 0.0) - used}
         return {name: amount for name, amount in free.items() if amount > 0} if node.running else {}
 
@@ -276,10 +282,9 @@ class RayWorld:
         wanted = job.submission
         if not node.running or node.state is not RayNodeState.ALIVE:
             return False
-        if not wanted.num_cpus and not wanted.label_selector:
+        if not wanted.label_selector:
             return node.is_head  # test_a_job_without_wishes_runs_on_the_head
-        labels_fit = all(_matches(node.labels.get(key), text) for key, text in wanted.label_selector.items())
-        return labels_fit and self.free(head, node).get("CPU", 0.0) >= wanted.num_cpus
+        return all(_matches(node.labels.get(key), text) for key, text in wanted.label_selector.items())
 
     def _start(self, head: Head, job: Job, node: Node) -> None:
         if job.status.ended or not node.running or not head.alive:

@@ -61,7 +61,7 @@ class Lab:
         address = HeadAddress("main", HEAD.host, 6379, 8265, 10001)
         head = self.machines.ray.head_at(address)
         assert head is not None
-        self.machines.ray.submit(head, Submission(FOLDER[5:], entrypoint, {}, {}, {"rayops-node": "w1"}, 0.001))
+        self.machines.ray.submit(head, Submission(FOLDER[5:], entrypoint, {}, {}, {"rayops-node": "w1"}))
         self.machines.ray.advance(2)
 
     def state(self, machine: Machine, role: str, node: str) -> str:

@@ -15,7 +15,7 @@ from reconciler.model.quantity import write_duration
 from reconciler.model.world import World
 from tests.kinds.desired_words import desired_of, with_stale
 from tests.kinds.ledger_words import ledger_of
-from tests.kinds.moments import NOW
+from tests.kinds.moments import NOW, maybe_ago
 from tests.kinds.observed_words import observed_of
 
 WORDS = {
@@ -28,6 +28,7 @@ WORDS = {
     "ledger",
     "observed",
     "in-flight",
+    "watched",
     "expect",
 }
 
@@ -48,7 +49,8 @@ def world_of(case: Mapping[str, Any]) -> World:
     desired = with_stale(desired, case.get("stale") or (), case.get("lingering") or ())
     ledger = ledger_of(case.get("ledger") or {}, desired)
     observed = observed_of(case.get("observed") or {}, ledger)
-    return World(desired, observed, ledger, NOW, in_flight=frozenset(case.get("in-flight") or ()))
+    in_flight, watched = frozenset(case.get("in-flight") or ()), maybe_ago(case.get("watched"))
+    return World(desired, observed, ledger, NOW, in_flight=in_flight, watched=watched)
 
 
 def told(decision: Decision) -> dict[str, Any]:

@@ -96,6 +96,25 @@ def test_what_is_soon_over_is_soon_asked_again(*, asked: bool, eagerly: bool, re
     assert collector.wake_at.since(clock.now()) == timedelta(seconds=rests)
 
 
+def test_what_may_still_be_answered_proves_nothing(scene: Scene) -> None:
+    collector = Collector(DOORS, CLOCK, scene.pool, timedelta(seconds=0.01))
+    sighting = looked(collector, [scene.slow_look()]).heads["main"]
+    assert isinstance(sighting, Unreachable)
+    assert not sighting.asked
+
+
+def test_what_is_watched_begins_anew_after_a_pause_and_only_then() -> None:
+    clock = FakeClock()
+    collector, born = Collector(DOORS, clock, None, timedelta()), clock.now()
+    for seconds in (30, 60, 60):
+        clock.advance(timedelta(seconds=seconds))
+        looked(collector, [], clock)
+        assert collector.watched == born
+    clock.advance(timedelta(seconds=61))
+    looked(collector, [], clock)
+    assert collector.watched == clock.now()
+
+
 def test_after_an_effect_its_target_is_asked_at_once() -> None:
     clock = FakeClock()
     asked: list[int] = []

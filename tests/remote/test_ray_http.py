@@ -272,7 +272,7 @@ def test_an_entrypoint_without_exec_is_our_bug() -> None:
 
 
 def test_the_submitted_form_is_ray_s() -> None:
-    job = Submission("a", "exec true", {"A": "1"}, {"digest": "d"}, {"rayops-node": "in(w1,w2)"}, 0.5)
+    job = Submission("a", "exec true", {"A": "1"}, {"digest": "d"}, {"rayops-node": "in(w1,w2)"})
     with stub_head(ACCEPTED) as stub, ray_client() as client:
         client.submit(stub.head(), job, LIMIT)
         start, _, body = stub.requests[0].partition(b"\r\n\r\n")
@@ -282,7 +282,6 @@ def test_the_submitted_form_is_ray_s() -> None:
             "entrypoint": "exec true",
             "runtime_env": {"env_vars": {"A": "1"}},
             "metadata": {"digest": "d"},
-            "entrypoint_num_cpus": 0.5,
             "entrypoint_label_selector": {"rayops-node": "in(w1,w2)"},
         }
 

@@ -5,6 +5,7 @@ would be for a running site, an edit of everything.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -76,6 +77,7 @@ class _World(_Frozen):
     now: Moment
     tuning: Tuning
     in_flight: frozenset[str]
+    watched: Moment | None = None
 
 
 _READER = TypeAdapter(_World)
@@ -83,7 +85,7 @@ _READER = TypeAdapter(_World)
 
 def plain(value: object) -> Any:
     """Return a value of the model as plain JSON values."""
-    return orjson.loads(orjson.dumps(value, default=_plain))
+    return orjson.loads(orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS))
 
 
 def written(world: World) -> Json:
@@ -119,6 +121,7 @@ def written(world: World) -> Json:
         "now": world.now,
         "tuning": world.tuning,
         "in_flight": world.in_flight,
+        "watched": world.watched,
     }
     return plain(value)  # type: ignore[no-any-return]  # what orjson reads
 
@@ -130,11 +133,20 @@ def read(document: Json) -> World:
     if not isinstance(recalled, journal.Recalled):
         raise ValueError(str(recalled))  # noqa: TRY004 - the ledger says something else, it is no other thing
     return World(
-        found.desired.made(), found.observed.made(), recalled.ledger, found.now, found.tuning, found.in_flight
+        found.desired.made(),
+        found.observed.made(),
+        recalled.ledger,
+        found.now,
+        found.tuning,
+        found.in_flight,
+        found.watched,
     )
 
 
 def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        # By its fields: beside them it may hold what was derived from it.
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):

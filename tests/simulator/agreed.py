@@ -168,8 +168,12 @@ class Agreed:
         return any(self._left_of(self._offered.get(digest, {})) == uids for digest in self._approvals)
 
     def _left_of(self, named: Mapping[int, str]) -> set[int]:
-        """Return what has left of what an approval names; an old name only has left when its job has a new one."""
-        return {uid for uid, name in named.items() if uid not in self.force or self.force[uid].name == name}
+        """Return what waits to leave of what an approval names: an old name only, when its job has a new one.
+
+        What was let go before is weighed no more, though a ledger that was put back may hold it still.
+        """
+        there = {uid: name for uid, name in named.items() if uid not in self.gone}
+        return {uid for uid, name in there.items() if uid not in self.force or self.force[uid].name == name}
 
     @property
     def _ledger(self) -> Ledger | None:

@@ -55,6 +55,7 @@ BUGS: tuple[Bug, ...] = (
     leaders.a_ledger_of_yesterday_is_believed,
     leaders.a_lost_ledger_is_an_empty_one,
     leaders.two_heads_for_a_while,
+    leaders.a_pause_is_a_silence,
     leaders.nobody_has_patience,
     # What people want and are told.
     wishes.no_brakes,

@@ -63,7 +63,7 @@ FAULTS: tuple[dict[Happening, int], ...] = (
     },
     {faults.kill_head: 2, faults.freeze_head: 2, faults.thaw_heads: 3, faults.forge_head_file: 2},
     {faults.kill_raylet: 2, faults.kill_keeper: 1},
-    {faults.reboot: 2},
+    {faults.reboot: 2, lives.doze: 3},
     {faults.cut_off: 3, faults.reconnect: 3},
     {faults.start_fails: 2, faults.slow_effect: 2},
     {faults.kill_runner: 2, faults.crash_program: 2, faults.slow_files: 2, faults.stranger_takes_number: 2},
@@ -79,7 +79,7 @@ FAULTS: tuple[dict[Happening, int], ...] = (
     {faults.disk_fault: 5, faults.disk_full: 1, faults.publish_fails: 2, faults.disks_well: 2},
     {faults.unmount: 1, faults.disks_well: 1},
     {lives.die_at_door: 5, lives.die_at_disk: 5, lives.restart: 1, lives.upgrade: 1},
-    {lives.overtake: 2, lives.set_clock: 2},
+    {lives.overtake: 2, lives.set_clock: 2, lives.doze: 3},
     {lives.old_ledger: 2, lives.lost_ledger: 1, lives.ledger_of_yesterday: 1, lives.newest_ledger: 4},
 )
 

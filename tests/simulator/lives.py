@@ -1,10 +1,13 @@
 """What happens to the daemon: it dies, is restarted, is overtaken, and its memory and its clock are replaced."""
 
 import copy
+from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 from reconciler.desired.cache import FILE
 from tests.simulator.daemon import Daemon
+from tests.simulator.faults import freeze_head, thaw_heads
 from tests.simulator.wishes import edit_job, new_job
 from tests.simulator.world import World
 
@@ -33,6 +36,19 @@ def upgrade(world: World, a: int, b: int) -> None:
             for names in (folders[""].live, folders[""].durable):
                 names.pop(FILE, None)
     world.oracle.agreed.forget()
+
+
+def doze(world: World, a: int, b: int) -> None:
+    """Stop the daemon for minutes while a job runs; heads are well but for a bad moment before that and after."""
+    world.people.new(replace(world.some_wish(Random(a)), nodes=1, seconds=600, limit=None))
+    world.people.commit()
+    world.live(20)
+    for seconds in (float((95, 95, 600)[b % 3]), 0.0):
+        for number, _ in enumerate(world.people.clusters):
+            freeze_head(world, number, b)
+        world.step()
+        thaw_heads(world, a, b)
+        world.nobody_looks(seconds)
 
 
 def overtake(world: World, a: int, b: int) -> None:

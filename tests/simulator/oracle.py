@@ -35,8 +35,8 @@ __all__ = ["Broken", "Oracle"]
 
 # What changes nothing: `saw` and `probed` are answers.
 LOOKS = frozenset({"look", "probe", "saw", "probed"})
-# A head that lives is ended only after it was silent for so long.
-SILENCE = 90.0
+# A head that lives is ended only after it was silent for so long, in passes that are no further apart than this.
+SILENCE, GAP = 90.0, 60.0
 # Every so many passes, at least, the plan is made again from the same world in another order.
 SHUFFLED = 32
 COMMAND = shlex.join(node_command("python3", PROGRAM, PROGRAM_SHA256, "run"))
@@ -71,6 +71,8 @@ class Oracle:
         # By cluster: when its head answered last, and by the clock on the wall, which jumps, whenever it did.
         self._answered: dict[str, float] = {}
         self._answers: dict[str, set[datetime]] = {}
+        # When the last pass began, and since when there was no gap between two of them.
+        self._pass = self._watched = 0.0
         self._terms: dict[Machine, int] = {}
         self._started: dict[tuple[str, str, str, int], int] = {}
         self._submissions = 0
@@ -156,7 +158,14 @@ class Oracle:
                 raise Broken("I5", f"{role} {node} was stopped under {run.submission_id}")
 
     def _is_silent(self, cluster: str) -> bool:
-        return self._world.seconds - self._answered.get(cluster, 0.0) >= SILENCE
+        return self._world.seconds - max(self._watched, self._answered.get(cluster, 0.0)) >= SILENCE
+
+    def watches(self, *, anew: bool = False) -> None:
+        """Hear that a pass begins, or a life of the daemon: what nobody watched is no silence."""
+        now = self._world.seconds
+        if anew or now - self._pass > GAP:
+            self._watched = now
+        self._pass = now
 
     # At a machine.
 

@@ -160,6 +160,12 @@ class World:
         self._pass_time(timedelta(seconds=seconds))
         self.oracle.check()
 
+    def nobody_looks(self, seconds: float) -> None:
+        """Let time pass without a pass of the daemon; what it had begun before goes on."""
+        until = self.seconds + seconds
+        while (left := until - self.seconds) > 1e-6:
+            self.advance(min(left, 1.0) if self.daemon_is_busy else left)
+
     def _pass_time(self, span: timedelta) -> None:
         self.clock.advance(span)
         self.machines.ray.advance(span.total_seconds())
@@ -169,10 +175,12 @@ class World:
             self.daemon = None
             self._start()
             return None
+        self.oracle.watches()
         return self.daemon.once()
 
     def _start(self) -> None:
         self.lives += 1
+        self.oracle.watches(anew=True)
         try:
             self.daemon = Daemon(self.parts, f"daemon-{self.lives}")
         except FilesError as error:

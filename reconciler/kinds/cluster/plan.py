@@ -212,14 +212,14 @@ def _proven_dead(case: Case) -> tuple[Decision, ...] | None:
 
 
 def _not_asked(case: Case) -> tuple[Decision, ...] | None:
-    """Hold when we could not even ask: a token of ours that is gone is no silence of the head."""
+    """Hold when we could not even ask, or may hear yet: a token of ours that is gone is no silence of the head."""
     head = case.head
     assert head is not None, "rules before this one answer for a cluster without a head"
     match case.sight:
         case Unreachable(reason=text, asked=False):
             because = Because(
                 Reason.HEAD_UNREACHABLE,
-                f"head on {head.node} lives but could not be asked, so it is left alone: {text}",
+                f"head on {head.node} lives; whether it answers is not known, so it is left alone: {text}",
             )
         case _:
             return None
@@ -246,7 +246,7 @@ def _silent(case: Case) -> tuple[Decision, ...]:
     if head.silent_since is None:
         text = f"head on {head.node} lives but does not answer: {why}"
         return case.note(Because(Reason.HEAD_SILENT, text), case.with_head(replace(head, silent_since=now)))
-    end = head.silent_since + limit
+    end = case.world.counted_from(head.silent_since) + limit
     if now.is_before(end):
         fate = f"fenced at {end.wall:%H:%M:%S} UTC if it stays so"
         return case.hold(Reason.HEAD_SILENT, f"head on {head.node} lives but does not answer; {fate}: {why}", end)

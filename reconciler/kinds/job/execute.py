@@ -14,8 +14,6 @@ from reconciler.remote.command import node_command
 # Ray kills what still runs this long after a stop; the runner needs a moment after the job's own grace to write
 # its result.
 RUNNER_GRACE_SECONDS = 15
-# The driver's own share of a node, so that Ray schedules it there at all; the job's CPUs are not taken by it.
-DRIVER_CPUS = 0.001
 
 
 def submit_attempt(doors: Doors, effect: SubmitAttempt) -> Outcome:
@@ -32,7 +30,6 @@ def submit_attempt(doors: Doors, effect: SubmitAttempt) -> Outcome:
         },
         metadata=effect.metadata,
         label_selector={NODE_LABEL: effect.nodes[0]},
-        num_cpus=DRIVER_CPUS,
     )
     return doors.ray.submit(effect.head, submission, doors.site.request_timeout)
 

@@ -254,8 +254,9 @@ def _missing(case: Case) -> tuple[Decision, ...]:
     because = Because(Reason.NODE_LOST, f"{case.name} runs Ray but its head does not list it")
     if record.missing_since is None:
         return case.note(because, case.set(replace(record, missing_since=now)))
-    if now.since(record.missing_since) < limit:
-        return case.hold(because, record.missing_since + limit)
+    end = case.world.counted_from(record.missing_since) + limit
+    if now.is_before(end):
+        return case.hold(because, end)
     return case.stop(record, Because(Reason.NODE_LOST, f"{case.name} did not come back to its head"))
 
 

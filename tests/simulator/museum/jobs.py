@@ -16,6 +16,7 @@ from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import lost, never_ran, stopped
 from reconciler.model.outcome import Unknown
 from reconciler.model.plan import Because, Note, Reason, Weight
+from reconciler.model.ray import NODE_LABEL
 from reconciler.model.sighting import Present
 from reconciler.model.views import pool_of
 from reconciler.model.world import AttemptSeen
@@ -193,7 +194,8 @@ def any_node_will_do() -> list[Patch]:
     submit = FakeRay.submit
 
     def anywhere(self: FakeRay, head: Any, submission: Any, timeout: timedelta) -> Any:
-        return submit(self, head, replace(submission, label_selector={}), timeout)
+        # Without any label it is the head's.
+        return submit(self, head, replace(submission, label_selector={NODE_LABEL: "!head-01"}), timeout)
 
     return [(FakeRay, "submit", anywhere)]
 

@@ -15,7 +15,7 @@ from reconciler.kinds.job.ending import lost
 from reconciler.loop import Loop
 from reconciler.model.plan import Because, Note, Reason
 from reconciler.model.sighting import Absent, Present, Unreachable
-from reconciler.model.world import ClaimState, Tuning
+from reconciler.model.world import ClaimState, Tuning, World
 from reconciler.record.leader import Leadership
 from tests.fakes import job_runner, machine
 from tests.fakes.files import FakeFiles
@@ -186,6 +186,11 @@ def two_heads_for_a_while() -> list[Patch]:
         return case.note(Because(Reason.CHANGED, "edited"), case.without_head())
 
     return [(cluster_plan, "RULES", instead(cluster_plan.RULES, "_edited", forgets))]
+
+
+def a_pause_is_a_silence() -> list[Patch]:
+    """A head that was silent before a pause of the daemon and is silent after it counts as silent throughout."""
+    return [(World, "counted_from", lambda _, since: since)]
 
 
 def nobody_has_patience() -> list[Patch]:
