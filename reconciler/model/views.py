@@ -164,6 +164,20 @@ _SHAPES: Derived[str, Loaded, str] = Derived(
 )
 
 
+def node_names(world: World) -> Mapping[str, frozenset[str]]:
+    """Return by pool the names of its nodes."""
+    return _NODE_NAMES.of(_FEW.of(world.desired.objects))
+
+
+def _node_names(_: str, loaded: Loaded) -> tuple[str, frozenset[str]] | None:
+    if loaded.id.kind != "NodePool":
+        return None
+    return loaded.id.name, frozenset(node.name for node in loaded.document.spec.nodes)
+
+
+_NODE_NAMES = Derived(_node_names)
+
+
 def pool_of(world: World, name: str) -> NodePool | None:
     """Return a desired pool by name."""
     loaded = world.desired.objects.get(ObjectId("NodePool", "", name))

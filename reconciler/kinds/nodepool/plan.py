@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain
 from typing import TypeAlias
 
-from reconciler.kinds.nodepool.case import Case, Part, parts
-from reconciler.model.derived import Memo
+from reconciler.kinds.nodepool.case import Case
+from reconciler.kinds.nodepool.parts import decisions
 from reconciler.model.ledger import Change, DrainRecord, NodeRecord, Table
-from reconciler.model.moment import Moment
-from reconciler.model.plan import Because, Decision, Hold, Reason, Weight
+from reconciler.model.plan import Because, Decision, Reason, Weight
 from reconciler.model.ray import RayNodeState
 from reconciler.model.sighting import Present, Unreachable
 from reconciler.model.world import SlotSeen, World
@@ -19,31 +17,7 @@ Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 def plan(world: World) -> Iterator[Decision]:
     """Decide about every node that is desired or remembered."""
-    labels = []
-    for part in parts(world):
-        labels.append(part.label)
-        yield from _decided(part)
-    _HELD.forget_all_but(labels)
-
-
-# Of nodes that all wait, and for no timer, the same is said until what the rules read of them is something else.
-_HELD: Memo[tuple[object, ...], tuple[Decision, ...]] = Memo()
-
-
-def _decided(part: Part) -> tuple[Decision, ...]:
-    read = part.read()
-    if (known := _HELD.get(part.label, read)) is not None:
-        return known
-    decisions = tuple(chain.from_iterable(map(_decide, part.cases())))
-    if all(isinstance(each, Hold) and each.until is None for each in decisions):
-        return _HELD.keep(part.label, read, decisions)
-    return tuple(_without_passed_timer(each, part.world.now) for each in decisions)
-
-
-def _without_passed_timer(decision: Decision, now: Moment) -> Decision:
-    if isinstance(decision, Hold) and decision.until is not None and not now.is_before(decision.until):
-        return replace(decision, until=None)
-    return decision
+    return decisions(world, _decide)
 
 
 def _decide(case: Case) -> tuple[Decision, ...]:
@@ -57,6 +31,14 @@ def _of_another_pool(case: Case) -> tuple[Decision, ...] | None:
     return case.hold(
         Because(Reason.BUSY, f"{case.name} still runs for pool {case.record.pool}, which lets it go first")
     )
+
+
+def _machine_taken(case: Case) -> tuple[Decision, ...] | None:
+    """Leave a machine alone until the worker that has it has left: two of them would give out its GPUs twice."""
+    if case.beside is None:
+        return None
+    text = f"the machine of {case.name} still serves {case.beside.told(case.name)}"
+    return case.hold(Because(Reason.BUSY, f"{text}; {case.name} starts once it has left"))
 
 
 def _drain_bookkeeping(case: Case) -> tuple[Decision, ...] | None:
@@ -83,7 +65,7 @@ def _stopping(case: Case) -> tuple[Decision, ...] | None:
         case Present() if not case.world.now.is_before(repeat):
             return case.stop(record, Because(Reason.STOPPING, f"Ray on {case.name} still runs: asked again"))
         case Unreachable(reason=text):
-            return case.hold(_machine_silent(case, text))
+            return case.silent(text)
         case _:
             return case.hold(Because(Reason.STOPPING, f"waiting for Ray on {case.name} to end"), repeat)
 
@@ -123,6 +105,9 @@ def _leaving(case: Case) -> tuple[Decision, ...] | None:
 def _waits_for_job(case: Case, holder: str) -> tuple[Decision, ...]:
     if case.drain is None:
         return case.hold(Because(Reason.BUSY, f"{case.name} left the repo; it goes once {holder} has ended"))
+    stays = case.pool.no_stops
+    if stays is not None and (case.drain.after is not None or stays.reason is Reason.HELD_BY_BRAKE):
+        return case.hold(stays)
     if case.drain.after is None or case.drained is None:
         text = f"{case.name} takes no new work and goes once {holder} has ended"
         return case.hold(Because(Reason.DRAINING, text))
@@ -139,7 +124,7 @@ def _cluster_not_ready(case: Case) -> tuple[Decision, ...] | None:
         because = Because(Reason.CLUSTER_NOT_READY, f"cluster {cluster.name} is not in the repo")
     elif cluster.ready:
         return None
-    return _forget_absence(case) or case.hold(because)
+    return case.forget_absence() or case.hold(because)
 
 
 def _not_started(case: Case) -> tuple[Decision, ...] | None:
@@ -158,7 +143,7 @@ def _not_started(case: Case) -> tuple[Decision, ...] | None:
         case Present():
             return case.start(Because(Reason.NEW, f"{case.name} does not run Ray yet"))
         case Unreachable(reason=text):
-            return case.hold(_machine_silent(case, text))
+            return case.silent(text)
         case _:
             return case.hold(Because(Reason.STARTING, f"looking at {case.name} before starting Ray there"))
 
@@ -166,11 +151,11 @@ def _not_started(case: Case) -> tuple[Decision, ...] | None:
 def _nobody_answers(case: Case) -> tuple[Decision, ...] | None:
     if case.answered:
         return None
-    if (forgotten := _forget_absence(case)) is not None:
+    if (forgotten := case.forget_absence()) is not None:
         return forgotten
     match case.slot:
         case Unreachable(reason=text):
-            return case.hold(_machine_silent(case, text))
+            return case.silent(text)
         case _:
             return case.hold(Because(Reason.JOINING, f"{case.name} is not in Ray; asking its machine"))
 
@@ -267,6 +252,7 @@ RULES: tuple[Rule, ...] = (
     _stopping,
     _out_of_service,
     _leaving,
+    _machine_taken,
     _cluster_not_ready,
     _not_started,
     _nobody_answers,
@@ -284,16 +270,3 @@ def _in_doubt(case: Case) -> tuple[NodeRecord, SlotSeen]:
     assert case.record is not None, "rules before these answer for a node that is not started"
     assert isinstance(case.slot, Present), "rules before these answer for a machine that does not"
     return case.record, case.slot.seen
-
-
-def _forget_absence(case: Case) -> tuple[Decision, ...] | None:
-    """Count a node's absence only while head and machine answer: after a cut network they return one by one."""
-    record = case.record
-    if record is None or record.missing_since is None:
-        return None
-    because = Because(Reason.MACHINE_UNREACHABLE, f"nobody can say at present whether {case.name} is missing")
-    return case.note(because, case.set(replace(record, missing_since=None)))
-
-
-def _machine_silent(case: Case, text: str) -> Because:
-    return Because(Reason.MACHINE_UNREACHABLE, f"{case.name} cannot be reached: {text}")
