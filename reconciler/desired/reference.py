@@ -34,7 +34,7 @@ address joins the job's cluster. Only a label keeps its work on its own nodes:
 |---|---|
 | `RAYOPS_NODES`, `RAYOPS_NODE_COUNT` | the names of its nodes, with commas between them; how many |
 | `RAYOPS_GPUS_PER_NODE` | `resources.gpusPerNode` |
-| `RAYOPS_CHECKPOINT_DIR` | a folder that later attempts find again, also after an edit; see below |
+| `RAYOPS_CHECKPOINT_DIR` | a folder that later attempts find again, also after an edit or a rename; see below |
 | `RAYOPS_JOB_DIR` | the directory of this attempt, `jobs/<submission id>` in the shared directory |
 | `RAYOPS_SHARED_ROOT` | the shared directory |
 | `RAYOPS_TEAM`, `RAYOPS_JOB`, `RAYOPS_USER` | whose it is |
@@ -42,6 +42,10 @@ address joins the job's cluster. Only a label keeps its work on its own nodes:
 | `OMP_NUM_THREADS` | the node's CPUs for each of the GPUs, unless `workload.env` says another number |
 
 Checkpoints go to `users/<user>/checkpoints/<team>/<job>` in the shared directory, which is made before the start.
+The folder keeps its name when the job is renamed, and what comes under the old name later gets `<job>.<number>`. A
+job that was removed and is back under its name finds its folder again. A rename and an edit at once make it another
+job, and another `user` has another folder.
+
 What it prints is in `rayops logs`. Exit code 0 is success, another one a failure of class `user`; what a signal
 ended is `transient`, what a drain stopped `preempted`, and `lost` is what nobody saw end. Where one of its nodes
 failed meanwhile, each of these but `preempted` is of class `node`, as far as Ray knows by then: it needs some

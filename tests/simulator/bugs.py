@@ -68,6 +68,7 @@ BUGS: tuple[Bug, ...] = (
     wishes.a_rewritten_history_is_followed,
     wishes.of_two_files_one_wins,
     wishes.a_rename_is_a_removal,
+    wishes.a_renamed_job_begins_at_zero,
     wishes.a_priority_is_an_edit,
     wishes.a_plan_follows_the_order_of_files,
     wishes.one_silent_machine_stops_everybody,

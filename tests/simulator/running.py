@@ -108,13 +108,15 @@ class Running:
             )
 
     def _again(self, run: Run, others: list[Run]) -> None:
-        """I2, I3: what succeeded never runs again, and no job runs oftener than it may."""
+        """I2, I3, I37: no job runs again that succeeded, or oftener than it may, or without what it has saved."""
         key = key_of(run)
         since = self._agreed.changed.get(key[0], -1.0)
         others = [each for each in others if each.began_at >= since]
         for other in others:
             if other.outcome == "exited" and other.process.program.exit_code == 0 and other.signal is None:
                 raise Broken("I3", f"{run.submission_id} runs although {other.submission_id} had succeeded")
+            if other.task["checkpoints"] != run.task["checkpoints"]:
+                raise Broken("I37", f"{run.submission_id} does not find the checkpoints of {other.submission_id}")
         limit = self._world.people.written[key].retry
         # An attempt that had to make room is not counted.
         counted = [each for each in others if each.submission_id not in self._agreed.condemned]

@@ -70,6 +70,7 @@ def submission(
     spec, team, name = job.spec, job.metadata.team, job.metadata.name
     cluster = cluster_of(world, attempt.cluster)
     pool = pool_of(world, spec.pool)
+    folder = world.ledger.folder(ObjectId("Job", team, name))
     gpus = spec.resources.gpus_per_node
     cpus = pool.spec.per_node.cpus if pool is not None else 1
     env = {
@@ -96,7 +97,7 @@ def submission(
         metadata={"team": team, "job": name, "digest": attempt.digest, "attempt": str(attempt.number)},
         grace=spec.grace,
         limit=limit,
-        checkpoints=f"users/{spec.user}/checkpoints/{team}/{name}",
+        checkpoints=f"users/{spec.user}/checkpoints/{team}/{folder}",
         python=cluster.spec.ray.python if cluster is not None else "python3",
         spec=canonical(job.model_dump(mode="json", exclude_defaults=True)).decode(),
     )
