@@ -49,7 +49,10 @@ job, and another `user` has another folder.
 What it prints is in `rayops logs`. Exit code 0 is success, another one a failure of class `user`; what a signal
 ended is `transient`, what a drain stopped `preempted`, and `lost` is what nobody saw end. Where one of its nodes
 failed meanwhile, each of these but `preempted` is of class `node`, as far as Ray knows by then: it needs some
-seconds, so name `node` beside the others and not alone. Asked to stop, it gets TERM, and KILL after `grace`.
+seconds, so name `node` beside the others and not alone. What its node could not even begin (`NotBegun`) is no
+failure of the job: it is tried again after the same waits, however often, and none is counted.
+
+Asked to stop, it gets TERM, and KILL after `grace`.
 """
 
 _NAMES = {

@@ -27,6 +27,7 @@ BUGS: tuple[Bug, ...] = (
     jobs.a_lost_record_is_a_lost_job,
     jobs.numbers_are_forgotten,
     jobs.every_failure_is_tried_again,
+    jobs.what_never_began_has_failed,
     jobs.taken_nodes_are_free,
     jobs.a_removed_job_is_forgotten,
     jobs.a_drain_does_not_wait,

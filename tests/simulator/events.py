@@ -77,7 +77,7 @@ FAULTS: tuple[dict[Happening, int], ...] = (
     {faults.ray_fault: 6, faults.late_request: 2},
     {faults.gate_fault: 6, faults.late_request: 2, faults.late_stop: 2},
     {faults.disk_fault: 5, faults.disk_full: 1, faults.publish_fails: 2, faults.disks_well: 2},
-    {faults.unmount: 1, faults.disks_well: 1},
+    {faults.unmount: 1, faults.lose_share: 2, faults.disks_well: 1},
     {lives.die_at_door: 5, lives.die_at_disk: 5, lives.restart: 1, lives.upgrade: 1},
     {lives.overtake: 2, lives.set_clock: 2},
     {lives.old_ledger: 2, lives.lost_ledger: 1, lives.ledger_of_yesterday: 1, lives.newest_ledger: 4},

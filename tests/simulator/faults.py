@@ -232,6 +232,13 @@ def unmount(world: World, a: int, b: int) -> None:
     world.shared.mounted = False
 
 
+def lose_share(world: World, a: int, b: int) -> None:
+    """Let a worker's machine lose the shared directory: nothing begins there any more."""
+    workers = [machine.machine.host for machine, slot in world.machines.slots() if slot.role == "worker"]
+    world.machines.runners.blind.update({pick(workers, a)} if workers else ())
+
+
 def disks_well(world: World, a: int, b: int) -> None:
     for files in (world.state, world.shared, world.status):
         files.mend()
+    world.machines.runners.blind.clear()

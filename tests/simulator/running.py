@@ -140,7 +140,7 @@ class Running:
                 raise Broken("I16", f"process {stranger.pid} of somebody else was ended")
 
     def _ended_as_told(self, ledger: Ledger) -> None:
-        """I44: what the ledger calls succeeded did succeed, and what it calls lost has not said how it ended."""
+        """I44: what the ledger calls succeeded did, what it calls lost did not, and what it calls failed began."""
         for name, record in ledger.jobs.items():
             if record.closed is None or not record.attempts:
                 continue
@@ -148,5 +148,7 @@ class Running:
             well = last is not None and last.outcome == "exited" and last.process.program.exit_code == 0
             if record.closed.state is JobState.SUCCEEDED and not well:
                 raise Broken("I44", f"{name} counts as succeeded, and its program did not")
+            if record.closed.state is JobState.FAILED and last is None:
+                raise Broken("I44", f"{name} counts as failed, and its program never began")
             if record.closed.state is JobState.LOST and well:
                 raise Broken("I44", f"{name} counts as lost, and its program has succeeded")

@@ -7,15 +7,14 @@ from typing import TypeAlias
 
 from reconciler.kinds.job.case import Case, result_of
 from reconciler.kinds.job.doubt import burn, directory, grace, in_doubt
-from reconciler.kinds.job.ending import blamed, ended_by, lost, never_ran, stopped, time_run
+from reconciler.kinds.job.ending import blamed, ended_by, lost, never_ran, not_begun, stopped, time_run
 from reconciler.kinds.job.submit import submission
 from reconciler.model.effect import StopAttempt
-from reconciler.model.job import FailureClass, StopCause
-from reconciler.model.ledger import Ended, Stop, node_key
+from reconciler.model.job import StopCause
+from reconciler.model.ledger import Stop, node_key
 from reconciler.model.plan import Action, Because, Decision, Reason, Weight
 from reconciler.model.ray import RayJobStatus
 from reconciler.model.sighting import Absent, Present, Unreachable
-from reconciler.model.states import JobState
 
 # The runner enforces the attempt limit itself; this is how much later the daemon does it for a runner that hangs.
 RUNNER_DELAY = timedelta(seconds=60)
@@ -123,8 +122,8 @@ def _ended_in_ray(case: Case) -> tuple[Decision, ...] | None:
         case RayJobStatus.STOPPED:
             ended = stopped(case.attempt, text, case.now)
         case _:
-            # Without a claim the program never began: setting up failed, or the node left before the start.
-            ended = Ended(JobState.FAILED, ray.error_type or "NotStarted", text, case.now, FailureClass.TRANSIENT)
+            # Without a claim the program never began: its node could not read the share, or left before the start.
+            ended = not_begun(case.attempt, ray.error_type, text, case.now)
     return in_doubt(case, text, ended)
 
 

@@ -14,9 +14,12 @@ from reconciler.execute.runner import Runner
 from reconciler.kinds.job import doubt, live
 from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import lost, never_ran, stopped
+from reconciler.model.job import FailureClass
+from reconciler.model.ledger import Ended
 from reconciler.model.outcome import Unknown
 from reconciler.model.plan import Because, Note, Reason, Weight
 from reconciler.model.sighting import Present
+from reconciler.model.states import JobState
 from reconciler.model.views import pool_of
 from reconciler.model.world import AttemptSeen
 from tests.fakes import job_runner
@@ -91,6 +94,15 @@ def numbers_are_forgotten() -> list[Patch]:
 def every_failure_is_tried_again() -> list[Patch]:
     """The retry policy is not asked."""
     return [(job_plan, "next_try", lambda record, _: record.of_generation()[-1].ended.at)]
+
+
+def what_never_began_has_failed() -> list[Patch]:
+    """A node that cannot begin a program is taken for a program that failed."""
+
+    def fails(_: Any, error: str, message: str, at: Any) -> Ended:
+        return Ended(JobState.FAILED, error, message, at, FailureClass.TRANSIENT)
+
+    return [(live, "not_begun", fails)]
 
 
 def taken_nodes_are_free() -> list[Patch]:
