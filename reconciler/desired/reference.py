@@ -52,7 +52,8 @@ failed meanwhile, each of these but `preempted` is of class `node`, as far as Ra
 seconds, so name `node` beside the others and not alone. What its node could not even begin (`NotBegun`) is no
 failure of the job: it is tried again after the same waits, however often, and none is counted.
 
-Asked to stop, it gets TERM, and KILL after `grace`.
+Asked to stop, it gets TERM, and KILL after the `grace` with which its attempt began. Limits are kept by the daemon,
+as they are at the moment: while it is down, or the head does not answer, nothing ends at its limit.
 """
 
 _NAMES = {

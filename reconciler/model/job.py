@@ -67,7 +67,7 @@ Workload: TypeAlias = CommandWorkload
 
 
 class Limits(Strict):
-    """Time limits. Without one there is no bound."""
+    """Time limits. Without one there is no bound; a changed one holds for what waits and runs already."""
 
     queue: Limit | None = None
     """How long the job may wait for its turn."""
@@ -126,7 +126,7 @@ class JobSpec(ObjectSpec):
     """Whether a failed attempt is followed by another one."""
 
     grace: Annotated[Grace, STEERING] = timedelta(seconds=30)
-    """The time between the request to stop and the kill."""
+    """The time between the request to stop and the kill. An attempt that runs keeps the one it began with."""
 
     priority: Annotated[Literal["low", "normal", "high"], STEERING] = "normal"
     """Jobs of a higher priority start first."""

@@ -193,7 +193,7 @@ class Runners:
         _, seconds, code, stop_seconds, *_ = run.task["argv"]
         # test_a_program_that_ignores_the_stop_is_killed_after_its_grace
         stop = min(float(stop_seconds), float(run.task["graceSeconds"]))
-        limit = run.task["attemptLimitSeconds"]
+        limit = run.task.get("attemptLimitSeconds")
         if limit is not None and float(limit) < float(seconds):
             # test_the_attempt_limit_ends_the_program
             self._later(run, float(limit), lambda: self._stop(run, "timed-out"))

@@ -108,7 +108,7 @@ class _Site:
         attempt = Attempt(number, name, spec_digest(job), "main", epoch, nodes, Machine("h", "u"), NOW)
         folders = {str(identity(job)): folder} if folder else {}
         world = World(_desired(plain), Observed(), Ledger(Meta("s1"), folders=folders), NOW)
-        effect = submission(job, attempt, HeadAddress("main", "h", 1, 2, 3), world, None)
+        effect = submission(job, attempt, HeadAddress("main", "h", 1, 2, 3), world)
         site = SimpleNamespace(shared_root="/shared", program="/p.pyz", program_sha256="0" * 64)
         doors = SimpleNamespace(shared=self.shared, site=site, signer=FakeSigner())
         given = cast(Doors, doors)

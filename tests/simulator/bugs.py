@@ -31,6 +31,7 @@ BUGS: tuple[Bug, ...] = (
     jobs.taken_nodes_are_free,
     jobs.a_removed_job_is_forgotten,
     jobs.a_drain_does_not_wait,
+    jobs.a_limit_is_that_of_the_beginning,
     jobs.a_claim_is_no_claim,
     jobs.a_claim_may_be_taken_twice,
     jobs.a_retry_does_not_look,

@@ -31,6 +31,7 @@ PEOPLE: dict[Happening, int] = {
     wishes.edit_job: 5,
     wishes.edit_many: 1,
     wishes.steer_job: 2,
+    wishes.change_limit: 1,
     wishes.remove_job: 4,
     wishes.remove_many: 1,
     wishes.remove_many_beside_a_broken_file: 2,
@@ -66,7 +67,13 @@ FAULTS: tuple[dict[Happening, int], ...] = (
     {faults.reboot: 2},
     {faults.cut_off: 3, faults.reconnect: 3},
     {faults.start_fails: 2, faults.slow_effect: 2},
-    {faults.kill_runner: 2, faults.crash_program: 2, faults.slow_files: 2, faults.stranger_takes_number: 2},
+    {
+        faults.kill_runner: 2,
+        faults.crash_program: 2,
+        faults.crash_renamed: 1,
+        faults.slow_files: 2,
+        faults.stranger_takes_number: 2,
+    },
     {
         faults.delete_record: 2,
         faults.stop_by_hand: 2,

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import random
 from collections import Counter
+from dataclasses import replace
 
 from reconciler.model.machine import Machine
 from tests.fakes.gate import Mishap
@@ -10,6 +12,7 @@ from tests.fakes.job_runner import Run
 from tests.fakes.ray import Fault
 from tests.fakes.signer import FakeSigner
 from tests.fakes.slot import FakeMachine, Slot
+from tests.simulator.agreed import key_of
 from tests.simulator.people import TEAMS
 from tests.simulator.wishes import pick
 from tests.simulator.world import World
@@ -122,6 +125,20 @@ def kill_runner(world: World, a: int, b: int) -> None:
 def crash_program(world: World, a: int, b: int) -> None:
     if (run := pick([run for run in world.machines.runners.runs if run.alive], a)) is not None:
         world.machines.runners.crash(run)
+
+
+def crash_renamed(world: World, a: int, b: int) -> None:
+    """Rename a job that runs and may be tried again, and let its program crash."""
+    wish = world.people.new(replace(world.some_wish(random.Random(a)), nodes=1, seconds=60, retry=2))
+    world.people.commit()
+    world.live(15)
+    if wish.uid in world.people.jobs:
+        world.people.steer(wish.uid, name=f"j{wish.uid}-{world.people.commits}")
+        world.people.commit()
+        world.live(5)
+    for run in world.machines.runners.runs:
+        if run.alive and key_of(run)[0] == wish.uid:
+            world.machines.runners.crash(run)
 
 
 def stranger_takes_number(world: World, a: int, b: int) -> None:

@@ -23,6 +23,7 @@ class Running:
         self._ledger: Ledger | None = None
         self._live: set[str] = set()
         self._judged = 0
+        self._timed_out: set[str] = set()
 
     def check(self, ledger: Ledger | None) -> None:
         """Look at everything that runs, and at what the daemon believes about it."""
@@ -31,6 +32,7 @@ class Running:
         self._one_job_per_node(running)
         self._began_as_agreed()
         self._not_fenced_for_nothing()
+        self._ended_by_its_limit()
         self._no_stranger_ended()
         if ledger is None:
             return
@@ -132,6 +134,15 @@ class Running:
         for run in self._world.machines.runners.runs:
             if run.outcome == "fenced" and int(run.task["epoch"]) >= newest.get(run.task["cluster"], 0):
                 raise Broken("I22", f"{run.submission_id} ended itself for a head that never was")
+
+    def _ended_by_its_limit(self) -> None:
+        """I6: no attempt ends for a limit that is another one by now."""
+        for run in self._world.machines.runners.runs:
+            if run.outcome != "timed-out" or run.submission_id in self._timed_out:
+                continue
+            self._timed_out.add(run.submission_id)
+            if not self._agreed.is_out_of_time(run):
+                raise Broken("I6", f"{run.submission_id} ended itself, and may run on")
 
     def _no_stranger_ended(self) -> None:
         """I16: nothing is ended that is not ours, whatever its process number was before."""

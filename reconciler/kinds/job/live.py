@@ -16,9 +16,6 @@ from reconciler.model.plan import Action, Because, Decision, Reason, Weight
 from reconciler.model.ray import RayJobStatus
 from reconciler.model.sighting import Absent, Present, Unreachable
 
-# The runner enforces the attempt limit itself; this is how much later the daemon does it for a runner that hangs.
-RUNNER_DELAY = timedelta(seconds=60)
-
 Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 
@@ -102,7 +99,7 @@ def _not_submitted(case: Case) -> tuple[Decision, ...] | None:
         return burn(case, Because(_CAUSES[cause], text))
     assert case.job is not None, "a removed job is not wanted"
     because = Because(Reason.OUTCOME_UNKNOWN, f"Ray does not have attempt {attempt.number}: handing it over")
-    effect = submission(case.job, attempt, case.head, case.world, case.limit("attempt"))
+    effect = submission(case.job, attempt, case.head, case.world)
     return (Action(case.id, effect, because, (), Weight.NONE, case.pace()),)
 
 
@@ -231,7 +228,7 @@ def _limit_passed(case: Case) -> StopCause | None:
     if not _has_begun(case):
         waits = now.since(attempt.submitted) if attempt.submitted is not None else timedelta()
         return StopCause.START_LIMIT if start is not None and waits > start else None
-    if limit is not None and attempt.running is not None and now.since(attempt.running) > limit + RUNNER_DELAY:
+    if limit is not None and attempt.running is not None and now.since(attempt.running) > limit:
         return StopCause.ATTEMPT_LIMIT
     if total is not None and time_run(case.record, now) > total:
         return StopCause.TOTAL_LIMIT

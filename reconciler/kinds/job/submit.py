@@ -1,7 +1,6 @@
 """From a job and its place to a submission."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 from reconciler.kinds.job.ending import trimmed
 from reconciler.model.effect import SubmitAttempt
@@ -50,22 +49,13 @@ def admit(
         Change(Table.NUMBERS, str(identity), number),
         Change(Table.JOBS, str(identity), replace(trimmed(record), attempts=(*trimmed(record).attempts, attempt))),
     )
-    case_limit = job.spec.limits.attempt or _site_limit(world)
-    effect = submission(job, attempt, cluster.head, world, case_limit)
+    effect = submission(job, attempt, cluster.head, world)
     text = f"attempt {number} on {', '.join(nodes)}"
     because = Because(Reason.NEW, text, (("attempt", number), ("nodes", len(nodes))))
     return Action(identity, effect, because, before, Weight.NONE, f"attempt:{attempt.submission_id}")
 
 
-def _site_limit(world: World) -> timedelta | None:
-    site = world.desired.objects.get(ObjectId("Site", "", "site"))
-    limit: timedelta | None = site.document.spec.limits.attempt if site is not None else None
-    return limit
-
-
-def submission(
-    job: Job, attempt: Attempt, head: HeadAddress, world: World, limit: timedelta | None
-) -> SubmitAttempt:
+def submission(job: Job, attempt: Attempt, head: HeadAddress, world: World) -> SubmitAttempt:
     """Return the effect that hands an attempt to Ray."""
     spec, team, name = job.spec, job.metadata.team, job.metadata.name
     cluster = cluster_of(world, attempt.cluster)
@@ -96,7 +86,6 @@ def submission(
         env=env,
         metadata={"team": team, "job": name, "digest": attempt.digest, "attempt": str(attempt.number)},
         grace=spec.grace,
-        limit=limit,
         checkpoints=f"users/{spec.user}/checkpoints/{team}/{folder}",
         python=cluster.spec.ray.python if cluster is not None else "python3",
         spec=canonical(job.model_dump(mode="json", exclude_defaults=True)).decode(),

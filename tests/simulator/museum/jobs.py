@@ -1,5 +1,6 @@
 """Bugs about attempts: when they begin, how they end, what follows."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +19,7 @@ from reconciler.model.job import FailureClass
 from reconciler.model.ledger import Ended
 from reconciler.model.outcome import Unknown
 from reconciler.model.plan import Because, Note, Reason, Weight
+from reconciler.model.quantity import parse_duration
 from reconciler.model.sighting import Present
 from reconciler.model.states import JobState
 from reconciler.model.views import pool_of
@@ -128,6 +130,18 @@ def a_drain_does_not_wait() -> list[Patch]:
 
 def _no_deadlines(world: Any) -> Mapping[str, timedelta]:
     return dict.fromkeys(world.ledger.drains, timedelta())
+
+
+def a_limit_is_that_of_the_beginning() -> list[Patch]:
+    """The runner is given the limit of its attempt, and hears of no other."""
+    attempt = job_execute._attempt
+
+    def limited(doors: Any, effect: Any) -> Any:
+        limit = json.loads(effect.spec)["spec"].get("limits", {}).get("attempt")
+        seconds = int(parse_duration(limit).total_seconds()) if limit else None
+        return {**attempt(doors, effect), "attemptLimitSeconds": seconds}
+
+    return [(job_execute, "_attempt", limited)]
 
 
 def a_claim_is_no_claim() -> list[Patch]:
