@@ -34,7 +34,7 @@ address joins the job's cluster. Only a label keeps its work on its own nodes:
 |---|---|
 | `RAYOPS_NODES`, `RAYOPS_NODE_COUNT` | the names of its nodes, with commas between them; how many |
 | `RAYOPS_GPUS_PER_NODE` | `resources.gpusPerNode` |
-| `RAYOPS_CHECKPOINT_DIR` | a folder that later attempts find again, also after an edit; see below |
+| `RAYOPS_CHECKPOINT_DIR` | a folder that later attempts find again, also after an edit or a rename; see below |
 | `RAYOPS_JOB_DIR` | the directory of this attempt, `jobs/<submission id>` in the shared directory |
 | `RAYOPS_SHARED_ROOT` | the shared directory |
 | `RAYOPS_TEAM`, `RAYOPS_JOB`, `RAYOPS_USER` | whose it is |
@@ -42,10 +42,18 @@ address joins the job's cluster. Only a label keeps its work on its own nodes:
 | `OMP_NUM_THREADS` | the node's CPUs for each of the GPUs, unless `workload.env` says another number |
 
 Checkpoints go to `users/<user>/checkpoints/<team>/<job>` in the shared directory, which is made before the start.
+The folder keeps its name when the job is renamed, and what comes under the old name later gets `<job>.<number>`. A
+job that was removed and is back under its name finds its folder again. A rename and an edit at once make it another
+job, and another `user` has another folder.
+
 What it prints is in `rayops logs`. Exit code 0 is success, another one a failure of class `user`; what a signal
 ended is `transient`, what a drain stopped `preempted`, and `lost` is what nobody saw end. Where one of its nodes
 failed meanwhile, each of these but `preempted` is of class `node`, as far as Ray knows by then: it needs some
-seconds, so name `node` beside the others and not alone. Asked to stop, it gets TERM, and KILL after `grace`.
+seconds, so name `node` beside the others and not alone. What its node could not even begin (`NotBegun`) is no
+failure of the job: it is tried again after the same waits, however often, and none is counted.
+
+Asked to stop, it gets TERM, and KILL after the `grace` with which its attempt began. Limits are kept by the daemon,
+as they are at the moment: while it is down, or the head does not answer, nothing ends at its limit.
 """
 
 _NAMES = {

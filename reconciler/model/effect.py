@@ -87,7 +87,6 @@ class SubmitAttempt:
     env: Mapping[str, str]
     metadata: Mapping[str, str]
     grace: timedelta
-    limit: timedelta | None
     checkpoints: str
     python: str
     spec: str

@@ -67,7 +67,7 @@ Workload: TypeAlias = CommandWorkload
 
 
 class Limits(Strict):
-    """Time limits. Without one there is no bound."""
+    """Time limits. Without one there is no bound; a changed one holds for what waits and runs already."""
 
     queue: Limit | None = None
     """How long the job may wait for its turn."""
@@ -126,7 +126,7 @@ class JobSpec(ObjectSpec):
     """Whether a failed attempt is followed by another one."""
 
     grace: Annotated[Grace, STEERING] = timedelta(seconds=30)
-    """The time between the request to stop and the kill. When the Ray of its node ends, it is 2 s for all."""
+    """Time between the request to stop and the kill, as when its attempt began; 2 s when the Ray of a node ends."""
 
     priority: Annotated[Literal["low", "normal", "high"], STEERING] = "normal"
     """Jobs of a higher priority start first."""

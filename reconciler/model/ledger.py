@@ -205,10 +205,11 @@ class Table(StrEnum):
     DRAINS = "drains"
     JOBS = "jobs"
     NUMBERS = "numbers"
+    FOLDERS = "folders"
     BACKOFFS = "backoffs"
 
 
-Record: TypeAlias = Meta | Known | ClusterRecord | NodeRecord | DrainRecord | JobRecord | int | Backoff
+Record: TypeAlias = Meta | Known | ClusterRecord | NodeRecord | DrainRecord | JobRecord | int | str | Backoff
 
 RECORD_TYPES: Mapping[Table, Any] = MappingProxyType(
     {
@@ -221,6 +222,9 @@ RECORD_TYPES: Mapping[Table, Any] = MappingProxyType(
         # The last number ever used for an attempt of a job, or a start of a node. It outlives both: no id is used
         # again, and nothing that is late on its way can be taken for something new.
         Table.NUMBERS: int,
+        # The name of a job's folder for checkpoints where it is not the job's own: the job was renamed, or another
+        # one has left its name. It outlives the job, too, which finds it again when it is back.
+        Table.FOLDERS: str,
         Table.BACKOFFS: Backoff,
     }
 )
@@ -249,11 +253,16 @@ class Ledger:
     drains: Mapping[str, DrainRecord] = field(default_factory=dict)
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
     backoffs: Mapping[str, Backoff] = field(default_factory=dict)
 
     def job(self, job_id: ObjectId) -> JobRecord | None:
         """Return a job's record."""
         return self.jobs.get(str(job_id))
+
+    def folder(self, job_id: ObjectId) -> str:
+        """Return the name of a job's folder for checkpoints."""
+        return self.folders.get(str(job_id), job_id.name)
 
     def apply(self, changes: Iterable[Change]) -> "Ledger":
         """Return the ledger after one journal line; this one stays as it is."""

@@ -90,5 +90,22 @@ def _move(world: World, old: ObjectId, new: ObjectId) -> Note:
         # Attempts count on from where they are; the old name keeps its number, so that no id is used again.
         numbers = [world.ledger.numbers[key] for key in (str(old), str(new)) if key in world.ledger.numbers]
         changes += [Change(Table.NUMBERS, str(new), max(numbers))] if numbers else []
+    if old.kind == "Job":
+        changes += _checkpoints(world.ledger, old, new)
     because = Because(Reason.RENAMED, f"was {old}; its spec is the same, so nothing is stopped or started")
     return Note(new, because, tuple(changes))
+
+
+def _checkpoints(ledger: Ledger, old: ObjectId, new: ObjectId) -> list[Change]:
+    """Let a job's folder go along; who comes under the old name gets another one, and nothing of this job's.
+
+    A number that is used up for it makes that folder's name one that never was; no job's name holds a dot.
+    """
+    if str(old) not in ledger.numbers and str(old) not in ledger.folders:
+        return []
+    left = ledger.numbers.get(str(old), 0) + 1
+    return [
+        Change(Table.FOLDERS, str(new), ledger.folder(old)),
+        Change(Table.FOLDERS, str(old), f"{old.name}.{left}"),
+        Change(Table.NUMBERS, str(old), left),
+    ]

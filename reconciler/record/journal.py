@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from reconciler.model.ledger import META_KEY, RECORD_TYPES, Change, Ledger, Meta, Record, Table
 
 # Counts up with every change of a record's shape: an older program then stops instead of misreading.
-VERSION = 3
+VERSION = 4
 
 # 128 bits: this finds accidents; whoever may write the file can also compute a new checksum.
 _SUM_LENGTH = 32

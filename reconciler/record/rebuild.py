@@ -66,6 +66,7 @@ class _Rebuilding:
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     machines: dict[tuple[str, str], Machine] = field(default_factory=dict)
+    numbers: dict[ObjectId, int] = field(default_factory=dict)
 
     def result(self) -> Rebuilt:
         traces, strange = attempt_traces(self.shared)
@@ -73,6 +74,7 @@ class _Rebuilding:
         self.machines = _machines(self.desired)
         heads = {name: head_trace(self.shared, name) for name in self.shared.list(CLUSTERS)}
         self._burn_numbers(traces)
+        self._give_folders(traces)
         self._add_jobs(traces)
         self._add_clusters(traces, heads)
         meta, sequence = self._site(heads)
@@ -91,10 +93,34 @@ class _Rebuilding:
         return Meta(site), 0
 
     def _burn_numbers(self, traces: list[Trace]) -> None:
-        highest: dict[ObjectId, int] = {}
         for trace in traces:
-            highest[trace.owner] = max(highest.get(trace.owner, 0), trace.number)
-        self.changes += [Change(Table.NUMBERS, str(owner), highest[owner]) for owner in sorted(highest)]
+            self.numbers[trace.owner] = max(self.numbers.get(trace.owner, 0), trace.number)
+        self.changes += [Change(Table.NUMBERS, str(owner), self.numbers[owner]) for owner in sorted(self.numbers)]
+
+    def _give_folders(self, traces: list[Trace]) -> None:
+        """Give each job the folder for checkpoints that its last attempt had.
+
+        Of two that had one folder the later has it, since it was renamed: under the old name comes another job.
+        """
+        found = {trace.owner: (0, trace.owner.name) for trace in traces}
+        for trace in sorted(traces, key=lambda trace: trace.number):
+            if trace.folder:
+                found[trace.owner] = (trace.number, trace.folder)
+                found.setdefault(trace.owner._replace(name=trace.folder.partition(".")[0]), (0, trace.folder))
+        holders: dict[tuple[str, str], ObjectId] = {}
+        for owner, (_, folder) in sorted(found.items(), key=lambda each: (-each[1][0], each[0])):
+            holder = holders.setdefault((owner.team, folder), owner)
+            if holder != owner:
+                self._give_another_folder(owner, holder, folder)
+            elif folder != owner.name:
+                self.changes.append(Change(Table.FOLDERS, str(owner), folder))
+
+    def _give_another_folder(self, owner: ObjectId, holder: ObjectId, folder: str) -> None:
+        number = self.numbers.get(owner, 0) + 1
+        self.changes.append(Change(Table.FOLDERS, str(owner), f"{owner.name}.{number}"))
+        self.changes.append(Change(Table.NUMBERS, str(owner), number))
+        if owner in self.desired.objects:
+            self.notes.append(f"{owner}: has an empty folder for checkpoints now; {folder} is that of {holder}")
 
     def _add_jobs(self, traces: list[Trace]) -> None:
         of_job: dict[ObjectId, list[Trace]] = defaultdict(list)

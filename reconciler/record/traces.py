@@ -26,6 +26,8 @@ _FILE_LIMIT = 1 << 20
 # `<team>.<job>-<digest8>-<number>`; no name holds a dot.
 _ID = re.compile(r"([a-z0-9-]{1,42})\.([a-z0-9-]{1,42})-([0-9a-f]{8})-([1-9][0-9]{0,8})", re.ASCII)
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
+# What a job's folder for checkpoints is called: as the job was, with a number where that was another one's.
+_FOLDER = re.compile(r"([a-z0-9-]{1,42})(\.[1-9][0-9]{0,9})?", re.ASCII)
 _MAX_EPOCH = 1 << 53
 
 
@@ -41,7 +43,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One job directory. `cluster` is empty and `digest` has eight characters when it does not tell more."""
+    """One job directory. `cluster` is empty and `digest` has eight characters when it does not tell more.
+
+    `folder` is the name of its folder for checkpoints, empty when it tells none.
+    """
 
     submission_id: str
     number: int
@@ -50,6 +55,7 @@ class Trace:
     cluster: str
     epoch: int
     nodes: tuple[str, ...]
+    folder: str
     claim_host: str
     claimed: datetime | None
     burnt: bool
@@ -112,6 +118,7 @@ def _trace(shared: Files, name: str, match: "re.Match[str]") -> Trace:
         cluster=str(order["cluster"]) if mine else "",
         epoch=int(order["epoch"]) if mine else 0,
         nodes=tuple(node for node in nodes.split(",") if _is_name(node)),
+        folder=_folder(order.get("checkpoints") if mine else None, team),
         claim_host=one_line(as_text((claim or {}).get("hostName"), 253)),
         claimed=_time((claim or {}).get("claimedAt")),
         burnt=(claim or {}).get("burnt") is True,
@@ -126,6 +133,13 @@ def _digest(shared: Files, path: str, short: str) -> str:
     except ValidationError:
         return short
     return found if found.startswith(short) else short
+
+
+def _folder(path: object, team: str) -> str:
+    """Return the last name of a path that ends as those of folders for checkpoints do, else nothing."""
+    above, _, name = path.rpartition("/") if isinstance(path, str) else ("", "", "")
+    match = _FOLDER.fullmatch(name)
+    return name if above.endswith(f"/checkpoints/{team}") and match and _is_name(match[1]) else ""
 
 
 _STATES = {"stopped": JobState.STOPPED, "timed-out": JobState.TIMED_OUT, "fenced": JobState.LOST}

@@ -65,7 +65,6 @@ def planned() -> Mapping[str, Any]:
         env={"WANDB_API_KEY": "hunter2"},
         metadata={"attempt": "1"},
         grace=timedelta(seconds=30),
-        limit=timedelta(hours=1),
         checkpoints="jobs/new/checkpoints",
         python="python3",
         spec='{"env":{"WANDB_API_KEY":"hunter2"}}',

@@ -20,7 +20,7 @@ from tests.fakes.signer import verify
 BEAT_SECONDS = 10.0
 # What the sweep of a gate and the keeper give to a runner before they kill it.
 REST_GRACE = 2.0
-TAKEN, BAD_CONFIG, CANNOT_RUN = 75, 78, 127
+NO_CLAIM, TAKEN, BAD_CONFIG, CANNOT_RUN = 74, 75, 78, 127
 ROOT = "/shared"
 
 
@@ -88,6 +88,8 @@ class Runners:
         self.exhausted: set[str] = set()
         # How long other machines take to see what a runner writes, as on a network file system.
         self.lag = 0.0
+        # Hosts that have lost the shared directory, as far as it concerns what begins there.
+        self.blind: set[str] = set()
         self._shared = shared
         self._place = place
 
@@ -163,6 +165,10 @@ class Runners:
         folder, digest = submission.entrypoint.split()[-2:]
         folder = folder.removeprefix(f"{ROOT}/")
         place = self._place(process.node)
+        if place is not None and place.host in self.blind:
+            # test_a_job_directory_that_cannot_be_written_runs_nothing
+            process.program = Program(0.1, NO_CLAIM)
+            return
         if place is None or self._shared.read_elsewhere(f"{folder}/claim.json") is not None:
             process.program = Program(0.1, TAKEN)
             return
@@ -192,7 +198,7 @@ class Runners:
         _, seconds, code, stop_seconds, *_ = run.task["argv"]
         # test_a_program_that_ignores_the_stop_is_killed_after_its_grace
         stop = min(float(stop_seconds), float(run.task["graceSeconds"]))
-        limit = run.task["attemptLimitSeconds"]
+        limit = run.task.get("attemptLimitSeconds")
         if limit is not None and float(limit) < float(seconds):
             # test_the_attempt_limit_ends_the_program
             self._later(run, float(limit), lambda: self._stop(run, "timed-out"))

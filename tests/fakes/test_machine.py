@@ -143,6 +143,12 @@ def test_the_attempt_limit_and_a_newer_head_end_a_job(lab: Lab) -> None:
     assert lab.outcome == "timed-out"
 
 
+def test_a_job_directory_that_cannot_be_written_runs_nothing(lab: Lab) -> None:
+    lab.machines.runners.blind.add(WORKER.host)
+    lab.run(20)
+    assert (lab.machines.runners.runs, lab.sweep(), lab.outcome) == ([], "unclaimed", None)
+
+
 def head_file(cluster: str, key: str = "key") -> bytes:
     payload = json.dumps({"cluster": cluster, "epoch": 2})
     return json.dumps({"payload": payload, "signature": FakeSigner(key).sign(payload.encode())}).encode()

@@ -33,8 +33,9 @@ def _without_comments(*given: Any, real: Callable[..., str] = edit._inserted) ->
     return re.sub("#.*", "", real(*given))
 
 
-def _without_a_look(line: bytes, _: str) -> bytes:
-    return line[journal._ENTRY_AT : -1]
+def _without_a_look(line: bytes, _: str) -> bytes | None:
+    # What is no text at all is no checksum, right or wrong.
+    return line[journal._ENTRY_AT : -1] if line[: journal._ENTRY_AT].isascii() else None
 
 
 def _any_field(self: documents.Fields, name: str) -> object:

@@ -214,6 +214,11 @@ def _number(key: str, words: Any, _: Desired) -> list[Change]:
     return [Change(Table.NUMBERS, key if key.startswith("node/") else str(object_id(f"job/{key}")), words)]
 
 
+def _folder(key: str, words: Any, _: Desired) -> list[Change]:
+    """Read the folder for checkpoints of a job that has not the one of its name: `folder/rl/ppo`."""
+    return [Change(Table.FOLDERS, str(object_id(f"job/{key}")), words)]
+
+
 def _backoff(target: str, words: Any, desired: Desired) -> list[Change]:
     only(words, {"of", "failures", "kind", "until", "edited"})
     loaded = desired.objects.get(object_id(words["of"]))
@@ -241,5 +246,6 @@ READERS: Mapping[str, Callable[[str, Any, Desired], list[Change]]] = {
     "drain": _drain,
     "job": _job,
     "number": _number,
+    "folder": _folder,
     "backoff": _backoff,
 }

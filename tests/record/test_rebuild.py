@@ -94,15 +94,21 @@ class _Site:
         self.shared.write(path, orjson.dumps(value))
 
     def submit(
-        self, plain: Mapping[str, Any], number: int, epoch: int = 4, nodes: tuple[str, ...] = ("n1",)
+        self,
+        plain: Mapping[str, Any],
+        number: int,
+        epoch: int = 4,
+        nodes: tuple[str, ...] = ("n1",),
+        folder: str = "",
     ) -> str:
-        """Write a job directory with the daemon's own hands."""
+        """Write a job directory with the daemon's own hands; `folder` is for checkpoints."""
         job = parse(plain)
         assert isinstance(job, Job)
         name = submission_id(identity(job), spec_digest(job), number)
         attempt = Attempt(number, name, spec_digest(job), "main", epoch, nodes, Machine("h", "u"), NOW)
-        world = World(_desired(plain), Observed(), Ledger(Meta("s1")), NOW)
-        effect = submission(job, attempt, HeadAddress("main", "h", 1, 2, 3), world, None)
+        folders = {str(identity(job)): folder} if folder else {}
+        world = World(_desired(plain), Observed(), Ledger(Meta("s1"), folders=folders), NOW)
+        effect = submission(job, attempt, HeadAddress("main", "h", 1, 2, 3), world)
         site = SimpleNamespace(shared_root="/shared", program="/p.pyz", program_sha256="0" * 64)
         doors = SimpleNamespace(shared=self.shared, site=site, signer=FakeSigner())
         given = cast(Doors, doors)
@@ -280,6 +286,53 @@ def test_an_epoch_is_never_used_again_when_the_head_file_is_rubbish(changes: Map
     assert found.ledger.clusters["main"].epoch >= 3
     assert found.ledger.clusters["main"].head is None
     assert any("cluster main" in note for note in found.notes)
+
+
+def test_a_renamed_job_keeps_its_folder_for_checkpoints_and_its_old_name_gets_another_one() -> None:
+    site = _Site()
+    site.end(site.submit(_job("old"), 2))
+    site.submit(_job("new"), 3, folder="old")
+    desired = _desired(_job("old"), _job("new"))
+    ledger, notes = (found := rebuild(site.shared, desired, NOW)).ledger, found.notes
+    assert ledger.folders == {"job/rl/new": "old", "job/rl/old": "old.3"}
+    assert ledger.numbers == {"job/rl/new": 3, "job/rl/old": 3}
+    assert [note for note in notes if "job/rl/old" in note and "job/rl/new" in note]
+
+
+def test_the_old_name_gets_another_folder_also_when_its_own_directories_are_gone() -> None:
+    site = _Site()
+    site.submit(_job("new"), 3, folder="old")
+    ledger = rebuild(site.shared, _desired(_job("new")), NOW).ledger
+    assert ledger.folders == {"job/rl/new": "old", "job/rl/old": "old.1"}
+
+
+def test_what_came_under_an_old_name_keeps_the_folder_that_it_got() -> None:
+    site = _Site()
+    site.submit(_job("new"), 3, folder="old")
+    site.submit(_job("old"), 4, folder="old.3")
+    found = rebuild(site.shared, _desired(_job("old"), _job("new")), NOW)
+    assert found.ledger.folders == {"job/rl/new": "old", "job/rl/old": "old.3"}
+    assert found.notes == ()
+
+
+def test_a_name_that_was_taken_back_has_its_folder_again() -> None:
+    site = _Site()
+    site.end(site.submit(_job("new"), 2, folder="old"))
+    site.submit(_job("old"), 3)
+    found = rebuild(site.shared, _desired(_job("old")), NOW)
+    assert found.ledger.folders == {"job/rl/new": "new.3"}
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    "told", ["/s/checkpoints/rl/..", "/s/checkpoints/nlp/x", "/s/x", "/s/checkpoints/rl/.5", "x", "", 7, None]
+)
+def test_a_folder_that_no_job_of_ours_has_is_not_believed(told: object) -> None:
+    site = _Site()
+    name = site.submit(_job(), 1)
+    path = f"jobs/{name}/config/attempt.json"
+    site.put(path, {**orjson.loads(site.shared.read(path) or b""), "checkpoints": told})
+    assert rebuild(site.shared, _desired(_job()), NOW).ledger.folders == {}
 
 
 def test_a_head_file_older_than_an_attempt_names_no_head() -> None:

@@ -47,6 +47,23 @@ def test_a_site_says_why_it_holds_and_is_as_desired_again_once_that_is_approved(
     assert (site["state"], site["reason"]) == ("Ready", "AsDesired")
 
 
+@pytest.mark.parametrize(
+    ("at_first", "then", "outcome"),
+    [(40, 300, "exited"), (40, None, "exited"), (300, 40, "stopped"), (None, 40, "stopped")],
+)
+def test_a_limit_that_is_changed_holds_for_what_runs(
+    story: Story, at_first: int | None, then: int | None, outcome: str
+) -> None:
+    wish = story.job("long", seconds=100, limit=at_first)
+    story.people.commit()
+    story.live(30)
+    story.people.steer(wish.uid, limit=then)
+    story.people.commit()
+    story.live(120)
+    assert [ended for _, ended in story.runs()] == [outcome]
+    assert story.state("job/rl/long") == ("Succeeded" if outcome == "exited" else "TimedOut")
+
+
 def test_a_removal_is_told_once(story: Story) -> None:
     ran, waits = story.job("ran", seconds=5), story.job("waits", seconds=5, suspend=True)
     story.people.commit()

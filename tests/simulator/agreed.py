@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Key = tuple[int, int]
 # Why a stop weighs nothing: nobody wants it, somebody named the job, or its time is over.
 NAMED = frozenset({"", "asked", "limit"})
-LIMITS = frozenset({StopCause.START_LIMIT, StopCause.ATTEMPT_LIMIT, StopCause.TOTAL_LIMIT})
 
 
 def key_of(run: Run) -> Key:
@@ -184,6 +183,12 @@ class Agreed:
         """Say whether anybody meant this attempt to end."""
         return run.submission_id in self.condemned or bool(self._why(run.submission_id, key_of(run), run.nodes))
 
+    def is_out_of_time(self, run: Run) -> bool:
+        """Say whether an attempt has run for longer than its file says now."""
+        uid, _ = key_of(run)
+        wish = self.force.get(uid) or self.waiting.get(uid)
+        return wish is not None and wish.limit is not None and self._world.seconds - run.began_at >= wish.limit
+
     def broken_by_stopping(self, submission_id: str) -> str:
         """I5, I6, I13, I32, I34, I37: return what is broken when an attempt is stopped that nobody meant to end."""
         began = self.intents.get(submission_id)
@@ -280,8 +285,11 @@ class Agreed:
 
     def _meant(self, attempt: Attempt) -> str:
         assert attempt.stop is not None, "asked for those only"
-        if attempt.stop.cause in LIMITS:
-            return "limit"
+        if attempt.stop.cause is StopCause.ATTEMPT_LIMIT:
+            # From one boot of the daemon's machine to another only the wall clock tells the time, which may be set.
+            boots = {moment.boot for moment in (attempt.running, attempt.stop.first) if moment is not None}
+            run = self._world.machines.runners.of(attempt.submission_id)
+            return "limit" if len(boots) > 1 or (run is not None and self.is_out_of_time(run)) else ""
         return self._why(attempt.submission_id, self.intents[attempt.submission_id].key, attempt.nodes)
 
     def _to_be_stopped(self) -> Iterator[int]:

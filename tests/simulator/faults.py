@@ -2,7 +2,9 @@
 
 import errno
 import json
+import random
 from collections import Counter
+from dataclasses import replace
 
 from reconciler.model.machine import Machine
 from tests.fakes.gate import Mishap
@@ -10,6 +12,7 @@ from tests.fakes.job_runner import Run
 from tests.fakes.ray import Fault
 from tests.fakes.signer import FakeSigner
 from tests.fakes.slot import FakeMachine, Slot
+from tests.simulator.agreed import key_of
 from tests.simulator.people import TEAMS
 from tests.simulator.wishes import pick
 from tests.simulator.world import World
@@ -124,6 +127,20 @@ def crash_program(world: World, a: int, b: int) -> None:
         world.machines.runners.crash(run)
 
 
+def crash_renamed(world: World, a: int, b: int) -> None:
+    """Rename a job that runs and may be tried again, and let its program crash."""
+    wish = world.people.new(replace(world.some_wish(random.Random(a)), nodes=1, seconds=60, retry=2))
+    world.people.commit()
+    world.live(15)
+    if wish.uid in world.people.jobs:
+        world.people.steer(wish.uid, name=f"j{wish.uid}-{world.people.commits}")
+        world.people.commit()
+        world.live(5)
+    for run in world.machines.runners.runs:
+        if run.alive and key_of(run)[0] == wish.uid:
+            world.machines.runners.crash(run)
+
+
 def stranger_takes_number(world: World, a: int, b: int) -> None:
     """Kill a runner, and let somebody else's process get its number before anybody looks."""
     if (run := pick([run for run in world.machines.runners.runs if run.alive], a)) is not None:
@@ -232,6 +249,13 @@ def unmount(world: World, a: int, b: int) -> None:
     world.shared.mounted = False
 
 
+def lose_share(world: World, a: int, b: int) -> None:
+    """Let a worker's machine lose the shared directory: nothing begins there any more."""
+    workers = [machine.machine.host for machine, slot in world.machines.slots() if slot.role == "worker"]
+    world.machines.runners.blind.update({pick(workers, a)} if workers else ())
+
+
 def disks_well(world: World, a: int, b: int) -> None:
     for files in (world.state, world.shared, world.status):
         files.mend()
+    world.machines.runners.blind.clear()

@@ -124,7 +124,7 @@ class Oracle:
 
     def _may_stop(self, run: Run | None, how: str) -> None:
         """I5 and what follows from it: nothing is stopped that nobody asked to stop."""
-        if run is None or not run.alive or self.agreed.may_stop(run) or self._out_of_time(run):
+        if run is None or not run.alive or self.agreed.may_stop(run):
             return
         promise = self.agreed.broken_by_stopping(run.submission_id)
         raise Broken(promise, f"{run.submission_id} runs and was {how}, and nobody asked for it")
@@ -133,10 +133,6 @@ class Oracle:
         """I2: Ray is told to forget an attempt only once it has ended: its id would be free again."""
         if run is not None and run.alive and self._ray_watches(run):
             raise Broken("I2", f"Ray is told to forget {run.submission_id}, which runs")
-
-    def _out_of_time(self, run: Run) -> bool:
-        limit = run.task["attemptLimitSeconds"]
-        return limit is not None and self._world.seconds - run.began_at > limit
 
     def _ray_watches(self, run: Run) -> bool:
         if not run.process.node.running:

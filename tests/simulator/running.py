@@ -23,6 +23,7 @@ class Running:
         self._ledger: Ledger | None = None
         self._live: set[str] = set()
         self._judged = 0
+        self._timed_out: set[str] = set()
 
     def check(self, ledger: Ledger | None) -> None:
         """Look at everything that runs, and at what the daemon believes about it."""
@@ -31,6 +32,7 @@ class Running:
         self._one_job_per_node(running)
         self._began_as_agreed()
         self._not_fenced_for_nothing()
+        self._ended_by_its_limit()
         self._no_stranger_ended()
         if ledger is None:
             return
@@ -109,13 +111,15 @@ class Running:
             raise Broken("I8", f"{run.submission_id} is for {run.nodes[0]} of {cluster} and runs elsewhere")
 
     def _again(self, run: Run, others: list[Run]) -> None:
-        """I2, I3: what succeeded never runs again, and no job runs oftener than it may."""
+        """I2, I3, I37: no job runs again that succeeded, or oftener than it may, or without what it has saved."""
         key = key_of(run)
         since = self._agreed.changed.get(key[0], -1.0)
         others = [each for each in others if each.began_at >= since]
         for other in others:
             if other.outcome == "exited" and other.process.program.exit_code == 0 and other.signal is None:
                 raise Broken("I3", f"{run.submission_id} runs although {other.submission_id} had succeeded")
+            if other.task["checkpoints"] != run.task["checkpoints"]:
+                raise Broken("I37", f"{run.submission_id} does not find the checkpoints of {other.submission_id}")
         limit = self._world.people.written[key].retry
         # An attempt that had to make room is not counted.
         counted = [each for each in others if each.submission_id not in self._agreed.condemned]
@@ -132,6 +136,15 @@ class Running:
             if run.outcome == "fenced" and int(run.task["epoch"]) >= newest.get(run.task["cluster"], 0):
                 raise Broken("I22", f"{run.submission_id} ended itself for a head that never was")
 
+    def _ended_by_its_limit(self) -> None:
+        """I6: no attempt ends for a limit that is another one by now."""
+        for run in self._world.machines.runners.runs:
+            if run.outcome != "timed-out" or run.submission_id in self._timed_out:
+                continue
+            self._timed_out.add(run.submission_id)
+            if not self._agreed.is_out_of_time(run):
+                raise Broken("I6", f"{run.submission_id} ended itself, and may run on")
+
     def _no_stranger_ended(self) -> None:
         """I16: nothing is ended that is not ours, whatever its process number was before."""
         for stranger in self._world.machines.runners.strangers:
@@ -139,7 +152,7 @@ class Running:
                 raise Broken("I16", f"process {stranger.pid} of somebody else was ended")
 
     def _ended_as_told(self, ledger: Ledger) -> None:
-        """I44: what the ledger calls succeeded did succeed, and what it calls lost has not said how it ended."""
+        """I44: what the ledger calls succeeded did, what it calls lost did not, and what it calls failed began."""
         for name, record in ledger.jobs.items():
             if record.closed is None or not record.attempts:
                 continue
@@ -147,5 +160,7 @@ class Running:
             well = last is not None and last.outcome == "exited" and last.process.program.exit_code == 0
             if record.closed.state is JobState.SUCCEEDED and not well:
                 raise Broken("I44", f"{name} counts as succeeded, and its program did not")
+            if record.closed.state is JobState.FAILED and last is None:
+                raise Broken("I44", f"{name} counts as failed, and its program never began")
             if record.closed.state is JobState.LOST and well:
                 raise Broken("I44", f"{name} counts as lost, and its program has succeeded")

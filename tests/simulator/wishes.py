@@ -56,6 +56,16 @@ def steer_job(world: World, a: int, b: int) -> None:
         world.people.commit()
 
 
+def change_limit(world: World, a: int, b: int) -> None:
+    """Begin a job that has too little time, and give it more as long as it runs; or less."""
+    wish = world.people.new(replace(world.some_wish(random.Random(a)), nodes=1, seconds=60, limit=30))
+    world.people.commit()
+    world.live(15)
+    if wish.uid in world.people.jobs:
+        world.people.steer(wish.uid, limit=(200, None, 10)[b % 3])
+        world.people.commit()
+
+
 def remove_job(world: World, a: int, b: int) -> None:
     if (uid := pick(list(world.people.jobs), a)) is not None:
         world.people.remove([uid])

@@ -266,6 +266,7 @@ class World:
         self.fate.cut = {but.host} if but is not None else set()
         self.fake_ray._faults.clear()
         self.machines.runners.lag = 0.0
+        self.machines.runners.blind.clear()
         self.former = None
         for machine, fake in self.machines.all.items():
             fake.failing_starts = 0

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import takewhile
 
 from reconciler.model.job import FailureClass, Retry, StopCause
 from reconciler.model.ledger import Attempt, Dropped, Ended, JobRecord
@@ -14,8 +15,13 @@ from reconciler.model.world import Result
 KEPT_ATTEMPTS = 20
 
 NEVER_RAN = "NeverRan"
+# Its node could not even begin the program, such as one without the shared directory.
+NOT_BEGUN = "NotBegun"
 # Ends that no retry policy is asked about: the program never began, or the commit that ended it was taken back.
-_NO_FAILURES = frozenset({NEVER_RAN, StopCause.REMOVED.value, StopCause.EDITED.value})
+_NO_FAILURES = frozenset({NEVER_RAN, NOT_BEGUN, StopCause.REMOVED.value, StopCause.EDITED.value})
+# What Ray calls it when it cannot set up what a job brings along; of all that keeps a program from beginning, this
+# alone may be the job's fault.
+_OWN_FAULT = "RUNTIME_ENV_SETUP_FAILURE"
 
 _STOPPED_AS = {
     StopCause.REMOVED: JobState.STOPPED,
@@ -84,14 +90,28 @@ def never_ran(attempt: Attempt, message: str, at: Moment) -> Ended:
     return Ended(JobState.STOPPED, NEVER_RAN, message, at, FailureClass.PREEMPTED)
 
 
+def not_begun(attempt: Attempt, error: str, message: str, at: Moment) -> Ended:
+    """Return the end of an attempt that Ray gave up, with this `error`, and that nobody had claimed."""
+    if attempt.stop is not None:
+        return stopped(attempt, message, at)
+    if error == _OWN_FAULT:
+        return Ended(JobState.FAILED, error, message, at, FailureClass.TRANSIENT)
+    text = f"its program never began on {attempt.nodes[0]}; {message}"
+    return Ended(JobState.FAILED, NOT_BEGUN, text, at, FailureClass.NODE)
+
+
 def next_try(record: JobRecord, retry: Retry) -> Moment | None:
     """Return when another attempt of this generation may begin, None when there is to be none.
 
-    An attempt that had to make room, or never ran, is repeated without being counted: the job is not to blame.
+    An attempt that had to make room, or never ran, is repeated without being counted: the job is not to blame. One
+    that its node could not begin is so, too, but waits: the next node may be no better.
     """
     attempts = record.of_generation()
     last = attempts[-1].ended
     assert last is not None, "only an ended attempt is followed by another one"
+    if last.reason == NOT_BEGUN:
+        in_a_row = takewhile(lambda each: each.ended is not None and each.ended.reason == NOT_BEGUN, attempts[::-1])
+        return last.at + _pause(retry, len(list(in_a_row)))
     if last.reason in _NO_FAILURES:
         return last.at
     if last.failure is None or last.failure not in retry.on:
@@ -101,9 +121,14 @@ def next_try(record: JobRecord, retry: Retry) -> Moment | None:
     counted = _dropped(record.dropped, attempts).counted
     if counted > retry.limit:
         return None
+    return last.at + _pause(retry, counted)
+
+
+def _pause(retry: Retry, tries: int) -> timedelta:
+    """Return the wait after so many tries."""
     # In seconds: the doubled wait may be longer than any length of time that Python knows.
-    doubled = retry.backoff.total_seconds() * 2 ** min(counted - 1, 20)
-    return last.at + timedelta(seconds=min(doubled, retry.max_backoff.total_seconds()))
+    doubled = retry.backoff.total_seconds() * 2 ** min(tries - 1, 20)
+    return timedelta(seconds=min(doubled, retry.max_backoff.total_seconds()))
 
 
 def time_run(record: JobRecord, now: Moment) -> timedelta:
@@ -132,6 +157,6 @@ def _dropped(before: Dropped, attempts: tuple[Attempt, ...]) -> Dropped:
             counted += (
                 attempt.ended.failure is not FailureClass.PREEMPTED and attempt.ended.reason not in _NO_FAILURES
             )
-            if attempt.running is not None:
+            if attempt.running is not None and attempt.ended.reason not in {NEVER_RAN, NOT_BEGUN}:
                 seconds += attempt.ended.at.since(attempt.running).total_seconds()
     return Dropped(counted, seconds)

@@ -70,7 +70,6 @@ def _attempt(doors: Doors, effect: SubmitAttempt) -> JsonObject:
         "checkpoints": f"{root}/{effect.checkpoints}",
         "env": _environment(doors, effect),
         "graceSeconds": int(effect.grace.total_seconds()),
-        "attemptLimitSeconds": int(effect.limit.total_seconds()) if effect.limit is not None else None,
         "headFile": f"{root}/{head_file(effect.head.cluster)}",
         # The key itself: a file on the share could be replaced while the attempt runs, together with the head file.
         "allowedSigners": doors.signer.allowed_signers(),

@@ -7,18 +7,14 @@ from typing import TypeAlias
 
 from reconciler.kinds.job.case import Case, result_of
 from reconciler.kinds.job.doubt import burn, directory, grace, in_doubt
-from reconciler.kinds.job.ending import blamed, ended_by, lost, never_ran, stopped, time_run
+from reconciler.kinds.job.ending import blamed, ended_by, lost, never_ran, not_begun, stopped, time_run
 from reconciler.kinds.job.submit import submission
 from reconciler.model.effect import StopAttempt
-from reconciler.model.job import FailureClass, StopCause
-from reconciler.model.ledger import Ended, Stop, node_key
+from reconciler.model.job import StopCause
+from reconciler.model.ledger import Stop, node_key
 from reconciler.model.plan import Action, Because, Decision, Reason, Weight
 from reconciler.model.ray import RayJobStatus
 from reconciler.model.sighting import Absent, Present, Unreachable
-from reconciler.model.states import JobState
-
-# The runner enforces the attempt limit itself; this is how much later the daemon does it for a runner that hangs.
-RUNNER_DELAY = timedelta(seconds=60)
 
 Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
@@ -103,7 +99,7 @@ def _not_submitted(case: Case) -> tuple[Decision, ...] | None:
         return burn(case, Because(_CAUSES[cause], text))
     assert case.job is not None, "a removed job is not wanted"
     because = Because(Reason.OUTCOME_UNKNOWN, f"Ray does not have attempt {attempt.number}: handing it over")
-    effect = submission(case.job, attempt, case.head, case.world, case.limit("attempt"))
+    effect = submission(case.job, attempt, case.head, case.world)
     return (Action(case.id, effect, because, (), Weight.NONE, case.pace()),)
 
 
@@ -123,8 +119,8 @@ def _ended_in_ray(case: Case) -> tuple[Decision, ...] | None:
         case RayJobStatus.STOPPED:
             ended = stopped(case.attempt, text, case.now)
         case _:
-            # Without a claim the program never began: setting up failed, or the node left before the start.
-            ended = Ended(JobState.FAILED, ray.error_type or "NotStarted", text, case.now, FailureClass.TRANSIENT)
+            # Without a claim the program never began: its node could not read the share, or left before the start.
+            ended = not_begun(case.attempt, ray.error_type, text, case.now)
     return in_doubt(case, text, ended)
 
 
@@ -232,7 +228,7 @@ def _limit_passed(case: Case) -> StopCause | None:
     if not _has_begun(case):
         waits = now.since(attempt.submitted) if attempt.submitted is not None else timedelta()
         return StopCause.START_LIMIT if start is not None and waits > start else None
-    if limit is not None and attempt.running is not None and now.since(attempt.running) > limit + RUNNER_DELAY:
+    if limit is not None and attempt.running is not None and now.since(attempt.running) > limit:
         return StopCause.ATTEMPT_LIMIT
     if total is not None and time_run(case.record, now) > total:
         return StopCause.TOTAL_LIMIT

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from reconciler.kinds.job.case import Case
-from reconciler.kinds.job.ending import next_try
+from reconciler.kinds.job.ending import NOT_BEGUN, next_try
 from reconciler.kinds.job.live import decide
 from reconciler.kinds.job.queue import answers
 from reconciler.kinds.job.rest import lines, orphaned, restless, waiting
@@ -177,6 +177,10 @@ def _retry_later(case: Case) -> tuple[Decision, ...] | None:
         return None
     number = next_number(case.world, case.id)
     text = f"attempt {number} follows at {moment.wall:%Y-%m-%d %H:%M:%S} UTC"
+    last = case.record.attempts[-1]
+    if last.ended is not None and last.ended.reason == NOT_BEGUN:
+        # Nothing bounds these tries, so whoever looks is told what to mend.
+        text = f"{text}; attempt {last.number}: {last.ended.message}"
     return case.hold(Because(Reason.RETRY_LATER, text), moment)
 
 

@@ -3,13 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from typing import TypeAlias
 
+from reconciler.kinds.job.ending import NOT_BEGUN
 from reconciler.kinds.job.submit import admit
-from reconciler.model.derived import Memo
+from reconciler.model.derived import Derived, Memo
 from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import NodeRecord, node_key
+from reconciler.model.ledger import JobRecord, NodeRecord, node_key
+from reconciler.model.moment import Moment
 from reconciler.model.nodepool import Node, NodePoolSpec
 from reconciler.model.occupants import workers
 from reconciler.model.plan import Because, Decision, Hold, Reason
@@ -28,6 +31,9 @@ from reconciler.model.world import World
 from reconciler.queue.placement import Placement, Room, Waiting, place
 
 Line: TypeAlias = tuple[Waiting, ...]
+
+# How long a node is taken last after it could not begin a program.
+LATELY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,7 @@ def _room(
     gang = _Pool(name, pool.spec, shapes(world)[name], cluster, alive[cluster.name], workers(world))
     busy = held.get(cluster.name, {})
     drained = {drain.node for drain in pool.spec.drain}
-    in_service, free = 0, []
+    in_service, free, failed = 0, [], _failed_to_begin(world)
     for node in pool.spec.nodes:
         if node.name in drained:
             continue
@@ -131,7 +137,27 @@ def _room(
         in_service += 1
         if node.name not in busy and gang.takes_work(node, record):
             free.append(node.name)
-    return Room(cluster.name, in_service, tuple(sorted(free)))
+    # Those that are like to fail again come last; the driver starts on the first of a job's nodes.
+    free.sort(key=lambda node: (failed[node_key(cluster.name, node)], node))
+    return Room(cluster.name, in_service, tuple(free))
+
+
+def _failed_to_begin(world: World) -> Counter[str]:
+    """Return by ledger key how many attempts each node has failed to begin lately."""
+    ends = chain.from_iterable(_NOT_BEGUN.of(world.ledger.jobs).values())
+    return Counter(node for node, at in ends if world.now.since(at) < LATELY)
+
+
+def _not_begun(key: str, record: JobRecord) -> tuple[str, tuple[tuple[str, Moment], ...]] | None:
+    ends = tuple(
+        (node_key(attempt.cluster, attempt.nodes[0]), attempt.ended.at)
+        for attempt in record.attempts
+        if attempt.ended is not None and attempt.ended.reason == NOT_BEGUN
+    )
+    return (key, ends) if ends else None
+
+
+_NOT_BEGUN = Derived(_not_begun)
 
 
 def _closed(world: World, cluster: ClusterView) -> Because | None:

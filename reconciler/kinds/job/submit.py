@@ -1,7 +1,6 @@
 """From a job and its place to a submission."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 from reconciler.kinds.job.ending import trimmed
 from reconciler.model.effect import SubmitAttempt
@@ -50,26 +49,18 @@ def admit(
         Change(Table.NUMBERS, str(identity), number),
         Change(Table.JOBS, str(identity), replace(trimmed(record), attempts=(*trimmed(record).attempts, attempt))),
     )
-    case_limit = job.spec.limits.attempt or _site_limit(world)
-    effect = submission(job, attempt, cluster.head, world, case_limit)
+    effect = submission(job, attempt, cluster.head, world)
     text = f"attempt {number} on {', '.join(nodes)}"
     because = Because(Reason.NEW, text, (("attempt", number), ("nodes", len(nodes))))
     return Action(identity, effect, because, before, Weight.NONE, f"attempt:{attempt.submission_id}")
 
 
-def _site_limit(world: World) -> timedelta | None:
-    site = world.desired.objects.get(ObjectId("Site", "", "site"))
-    limit: timedelta | None = site.document.spec.limits.attempt if site is not None else None
-    return limit
-
-
-def submission(
-    job: Job, attempt: Attempt, head: HeadAddress, world: World, limit: timedelta | None
-) -> SubmitAttempt:
+def submission(job: Job, attempt: Attempt, head: HeadAddress, world: World) -> SubmitAttempt:
     """Return the effect that hands an attempt to Ray."""
     spec, team, name = job.spec, job.metadata.team, job.metadata.name
     cluster = cluster_of(world, attempt.cluster)
     pool = pool_of(world, spec.pool)
+    folder = world.ledger.folder(ObjectId("Job", team, name))
     gpus = spec.resources.gpus_per_node
     cpus = pool.spec.per_node.cpus if pool is not None else 1
     env = {
@@ -95,8 +86,7 @@ def submission(
         env=env,
         metadata={"team": team, "job": name, "digest": attempt.digest, "attempt": str(attempt.number)},
         grace=spec.grace,
-        limit=limit,
-        checkpoints=f"users/{spec.user}/checkpoints/{team}/{name}",
+        checkpoints=f"users/{spec.user}/checkpoints/{team}/{folder}",
         python=cluster.spec.ray.python if cluster is not None else "python3",
         spec=canonical(job.model_dump(mode="json", exclude_defaults=True)).decode(),
     )

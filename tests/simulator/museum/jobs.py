@@ -1,5 +1,6 @@
 """Bugs about attempts: when they begin, how they end, what follows."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,11 +16,15 @@ from reconciler.execute.runner import Runner
 from reconciler.kinds.job import doubt, live
 from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import lost, never_ran, stopped
+from reconciler.model.job import FailureClass
+from reconciler.model.ledger import Ended
 from reconciler.model.occupants import Occupants
 from reconciler.model.outcome import Unknown
 from reconciler.model.plan import Because, Note, Reason, Weight
+from reconciler.model.quantity import parse_duration
 from reconciler.model.ray import NODE_LABEL
 from reconciler.model.sighting import Present
+from reconciler.model.states import JobState
 from reconciler.model.views import pool_of
 from reconciler.model.world import AttemptSeen
 from tests.fakes import job_runner
@@ -96,6 +101,15 @@ def every_failure_is_tried_again() -> list[Patch]:
     return [(job_plan, "next_try", lambda record, _: record.of_generation()[-1].ended.at)]
 
 
+def what_never_began_has_failed() -> list[Patch]:
+    """A node that cannot begin a program is taken for a program that failed."""
+
+    def fails(_: Any, error: str, message: str, at: Any) -> Ended:
+        return Ended(JobState.FAILED, error, message, at, FailureClass.TRANSIENT)
+
+    return [(live, "not_begun", fails)]
+
+
 def taken_nodes_are_free() -> list[Patch]:
     """Nodes count as free although an attempt holds them."""
     return [(job_queue, "holders", lambda _: {})]
@@ -138,6 +152,18 @@ def a_suspended_pool_has_deadlines() -> list[Patch]:
 
 def _no_deadlines(world: Any) -> Mapping[str, timedelta]:
     return dict.fromkeys(world.ledger.drains, timedelta())
+
+
+def a_limit_is_that_of_the_beginning() -> list[Patch]:
+    """The runner is given the limit of its attempt, and hears of no other."""
+    attempt = job_execute._attempt
+
+    def limited(doors: Any, effect: Any) -> Any:
+        limit = json.loads(effect.spec)["spec"].get("limits", {}).get("attempt")
+        seconds = int(parse_duration(limit).total_seconds()) if limit else None
+        return {**attempt(doors, effect), "attemptLimitSeconds": seconds}
+
+    return [(job_execute, "_attempt", limited)]
 
 
 def a_claim_is_no_claim() -> list[Patch]:

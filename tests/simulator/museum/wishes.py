@@ -8,6 +8,7 @@ from typing import Any
 
 import reconciler.desired.parse as desired_parse
 import reconciler.execute.settle as execute_settle
+import reconciler.plan.moves as plan_moves
 import reconciler.plan.planner as plan_planner
 import reconciler.record.recorder as record_recorder
 import reconciler.record.status as record_status
@@ -145,6 +146,11 @@ def of_two_files_one_wins() -> list[Patch]:
 def a_rename_is_a_removal() -> list[Patch]:
     """An object under another name is another object."""
     return [(plan_planner, "moves", lambda _: ()), (plan_planner, "perhaps_moved", lambda _: {})]
+
+
+def a_renamed_job_begins_at_zero() -> list[Patch]:
+    """The folder for checkpoints is that of the name which a job has now."""
+    return [(plan_moves, "_checkpoints", lambda *_: [])]
 
 
 def a_priority_is_an_edit() -> list[Patch]:
