@@ -1,6 +1,5 @@
 """Be the daemon, or one pass of it: the leader of a site."""
 
-import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from reconciler.config import Settings
 from reconciler.daemon import Timers, Wakeups, listen, run
 from reconciler.desired.load import Loader
 from reconciler.execute.runner import Passing, Runner, go_on
+from reconciler.garbage import rare_collections
 from reconciler.kinds import ALL
 from reconciler.loop import Loop, PassReport, Stages
 from reconciler.model.ledger import META_KEY, Change, Table
@@ -47,8 +47,6 @@ PATIENCE = timedelta(seconds=2)
 LAST_WORDS = timedelta(seconds=10)
 # A single pass has no next one; the source itself bounds what it does.
 PATIENCE_OF_ONE_PASS = timedelta(hours=1)
-# As many new Python objects, some megabytes, wait for a search for garbage.
-NEW_OBJECTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ def running(
     """
     wakeups, recorder, passing = around.wakeups, around.recorder, around.passing
     with ExitStack() as stack:
-        stack.enter_context(_rare_collections())
+        stack.enter_context(rare_collections())
         here = ground(settings)
         stack.enter_context(only_user(settings, verb))
         store = LedgerStore(here.state, here.shared, clock)
@@ -170,19 +168,6 @@ def running(
             passing=passing,
         )
         yield Running(Loop(stages, ledger, wakeups.take_source_due), recorder, leadership, published)
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let Python look for garbage in cycles every few dozen passes instead of in each."""
-    # A pass makes a dozen mappings as large as the site. Nearly all are gone by themselves soon; a collection that
-    # meets them goes through all of their entries, a third of the time of a pass after one changed file.
-    young, *old = gc.get_threshold()
-    gc.set_threshold(NEW_OBJECTS, *old)
-    try:
-        yield
-    finally:
-        gc.set_threshold(young, *old)
 
 
 def run_daemon(settings: Settings, clock: Clock, level: str, crashes: str = "") -> None:

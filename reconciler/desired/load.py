@@ -1,9 +1,7 @@
 """From the files of one revision to desired objects. Only what changed is read; what breaks keeps its last good."""
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 
@@ -20,6 +18,7 @@ from reconciler.desired.parse import (
     teams_in,
     twice,
 )
+from reconciler.garbage import no_collection
 from reconciler.model.derived import Edition, differences
 from reconciler.model.desired import ANY_TEAM, Desired, FileError, Loaded, homes
 from reconciler.model.ids import ObjectId
@@ -29,9 +28,6 @@ from reconciler.remote.files import Files
 MAX_OBJECTS = 50_000
 # Enough to keep the source busy, few enough that contents of a first load do not pile up in memory.
 READ_AT_ONCE = 500
-
-# As many new Python objects as a few hundred documents have.
-MANY_OBJECTS = 10_000
 
 # In place of a content id, for an entry that the source does not hand out: a link, a submodule, a huge file.
 _REFUSED = "refused: "
@@ -81,7 +77,7 @@ class Loader:
         self._known: dict[str, Loaded] = {}
         self._unkept: set[ObjectId] = set()  # what the cache does not know yet
         if self._cache:
-            with _no_collection():
+            with no_collection():
                 self._recall(self._cache.load())
 
     def _recall(self, kept: Kept) -> None:
@@ -122,7 +118,7 @@ class Loader:
         self._is_settled = False
         touched = self._touched
         touched |= self._lingering
-        with _no_collection():
+        with no_collection():
             for path in removed:
                 touched |= self._forget(path)
             for path, why in refused.items():
@@ -290,20 +286,3 @@ class Loader:
             paths = self._claims[who]
             found += [twice(path, who, sorted({*paths} - {path})) for path in paths]
         return tuple(sorted(found))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Let Python look for no garbage meanwhile, nor afterwards in what was made."""
-    # What loading makes stays, and going through all of it again and again takes as long as making it.
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if gc.get_count()[0] > MANY_OBJECTS:
-            # Both together only move all objects to the oldest generation.
-            gc.freeze()
-            gc.unfreeze()
-        if was_on:
-            gc.enable()
