@@ -63,6 +63,8 @@ class Agreed:
         self.condemned: set[str] = set()
         # By submission id: team and name that the daemon knows its job by.
         self._called: dict[str, tuple[str, str]] = {}
+        # What had left and whose file is there again, broken: it may describe another object by now.
+        self._returned: set[int] = set()
         self._stops: set[tuple[str, Moment]] = set()
         self._grounds = Grounds(world)
         # By digest: what a brake held, by uid, and under which name.
@@ -91,8 +93,10 @@ class Agreed:
             elif uid in self.waiting and uid not in said.doubled:
                 # A broken file is there again in the place of what left.
                 self.force[uid] = self.waiting.pop(uid)
+                self._returned.add(uid)
         for uid in [uid for uid in self.force if uid not in said.jobs]:
             self.waiting[uid] = self.force.pop(uid)
+            self._returned.discard(uid)
         self._grounds.served(said)
         self._approvals = said.approvals
         self._weigh()
@@ -111,7 +115,7 @@ class Agreed:
         for uid, wish in said.jobs.items():
             is_known = (uid in self.force or uid in self.waiting) and uid not in self._forgotten
             last = self.force.get(uid) if is_known else None
-            fresh = last is None or last.path != wish.path or uid in said.doubled
+            fresh = last is None or last.path != wish.path or uid in said.doubled or uid in self._returned
             # Two files of which none is in force: either may be another object's by rights.
             in_two_minds = uid in said.doubled and last is None
             if fresh and (in_two_minds or not self._is_readable(wish)):
@@ -124,6 +128,7 @@ class Agreed:
             self.changed[uid] = self._world.seconds
         self.gone.discard(uid)
         self._forgotten.discard(uid)
+        self._returned.discard(uid)
         self.waiting.pop(uid, None)
         self.force[uid] = self._last[wish.team, wish.name] = wish
 
