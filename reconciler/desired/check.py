@@ -226,21 +226,19 @@ def _names_of_machines(site: _Site) -> Iterator[Found]:
 
 
 def _machines_taken_twice(site: _Site) -> Iterator[Found]:
-    """Find machines with the same role twice in one cluster: their GPUs would be given out twice."""
-    by_place: dict[tuple[str, ...], list[tuple[ObjectId, str]]] = defaultdict(list)
+    """Find workers of one name or machine, whose GPUs would be given out twice, and such heads of one cluster."""
+    by_place: dict[tuple[str, str, str], list[tuple[ObjectId, str, str]]] = defaultdict(list)
     for owner, cluster, role, node in _nodes(site):
-        by_place[cluster, role, "name", node.name].append((owner, f"node {node.name}"))
-        if not _is_loopback(node.host):
-            by_place[cluster, role, node.host, str(node.port)].append((owner, f"the machine of node {node.name}"))
-    for (cluster, role, *_), uses in by_place.items():
+        # A machine may have the heads of several clusters, if they want ports of their own.
+        within = cluster if role == "head" else ""
+        by_place[within, role, node.name].append((owner, cluster, f"node {node.name}"))
+        if (place := node.machine.place(node.name)) != node.name:
+            by_place[within, role, place].append((owner, cluster, f"the machine of node {node.name}"))
+    for (_, role, _), uses in by_place.items():
         if len(uses) > 1:
-            twice = f"is there twice as {role} of cluster {cluster}"
-            yield from ((owner, Misfit(f"{what} {twice}")) for owner, what in uses)
-
-
-def _is_loopback(host: str) -> bool:
-    # Try-outs pretend to have several machines on one.
-    return host in {"localhost", "::1"} or host.startswith("127.")
+            clusters = sorted({cluster for _, cluster, _ in uses})
+            where = f"cluster{'s' if len(clusters) > 1 else ''} {' and '.join(clusters)}"
+            yield from ((owner, Misfit(f"{what} is there twice as {role} of {where}")) for owner, _, what in uses)
 
 
 def _heads_in_one_place(site: _Site) -> Iterator[Found]:

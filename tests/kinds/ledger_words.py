@@ -98,7 +98,7 @@ def _pool_of(desired: Desired, key: str) -> str:
 def _node(key: str, words: Any, desired: Desired) -> list[Change]:
     """Read `starting`, `joined` or one of them in full: `{is: joined, missing: 2m}`."""
     words = {"is": words} if isinstance(words, str) else words
-    only(words, {"is", "pool", "epoch", "start", "edited", "started", "missing", "stopping", "failed"})
+    only(words, {"is", "pool", "host", "epoch", "start", "edited", "started", "missing", "stopping", "failed"})
     _, _, node = key.partition("/")
     pool = words.get("pool") or _pool_of(desired, key)
     loaded = desired.objects.get(ObjectId("NodePool", "", pool))
@@ -106,7 +106,7 @@ def _node(key: str, words: Any, desired: Desired) -> list[Change]:
     joined = words["is"] == "joined"
     record = NodeRecord(
         pool=pool,
-        machine=Machine(host(node), "ray"),
+        machine=Machine(words.get("host", host(node)), "ray"),
         epoch=words.get("epoch", 1),
         digest=OLD if words.get("edited") else digest,
         started=ago(words.get("started", "1h" if joined else "5s")),

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.kinds.job.submit import submission_id
-from reconciler.model.effect import StartHead, StopSlot, SubmitAttempt
+from reconciler.model.effect import StartHead, StartWorker, StopSlot, SubmitAttempt
 from reconciler.model.ids import ObjectId
 from reconciler.model.views import holders, live_attempts
 from reconciler.model.world import World
+from tests.kinds.desired_words import host
 from tests.promises.plans import effects, settled
 from tests.promises.worlds import worlds
 
@@ -58,9 +59,22 @@ def test_a_job_gets_nodes_that_nobody_has_and_that_stay(world: World) -> None:
         assert len(places) == len(effect.nodes)
         assert not places & taken
         assert not places & stopped
-        assert not {node for _, node in places} & held.get(effect.head.cluster, {}).keys()
+        # Each name is one machine, whatever cluster it is in.
+        assert not {node for _, node in places} & {node for busy in held.values() for node in busy}
         assert effect.head.cluster not in restarted
         taken |= places
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds())
+def test_no_worker_begins_on_a_machine_that_another_one_has(world: World) -> None:
+    plan, before = settled(world)
+    there = {(record.machine.host, key) for key, record in before.ledger.nodes.items()}
+    there |= {(host(node), f"{cluster}/{node}") for cluster, busy in holders(before).items() for node in busy}
+    for effect in effects(plan, StartWorker):
+        key = f"{effect.cluster}/{effect.node}"
+        others = {other for machine, other in there if machine == effect.machine.host} - {key}
+        assert key in before.ledger.nodes or not others
 
 
 @settings(max_examples=60, deadline=None)

@@ -99,7 +99,8 @@ def _desired(draw: st.DrawFn, calm: bool) -> Words:
             drained = draw(st.lists(st.sampled_from(nodes), max_size=2, unique=True)) if draining else []
             after = draw(st.sampled_from([None, "0s", "1h"]))
             drain = [{"node": node} | ({"after": after} if after else {}) for node in drained]
-            cluster = "main" if calm else draw(st.sampled_from(list(CLUSTERS)))
+            # A pool may have moved from the cluster in which its nodes are.
+            cluster = draw(st.sampled_from(["main", "main", "main", "other"] if calm else list(CLUSTERS)))
             desired[f"nodepool/{pool}"] = {"cluster": cluster, "nodes": nodes, "drain": drain}
     for job in JOBS:
         if draw(st.integers(0, 2)):
@@ -245,7 +246,8 @@ def _observed(draw: st.DrawFn, ledger: Words, calm: bool) -> Words:
     observed: Words = {}
     if calm:
         # Directories look as the ledger says.
-        return {f"head/{cluster}": "answers" for cluster in CLUSTERS}
+        idle = {f"slot/other/worker/{node}": "none" for node in NODES}
+        return {**{f"head/{cluster}": "answers" for cluster in CLUSTERS}, **idle}
     for cluster, node in CLUSTERS.items():
         if f"cluster/{cluster}" in ledger and draw(st.integers(0, 5)):
             observed[f"head/{cluster}"] = draw(_head(ledger))

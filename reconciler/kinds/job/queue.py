@@ -11,6 +11,7 @@ from reconciler.model.derived import Memo
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import NodeRecord, node_key
 from reconciler.model.nodepool import Node, NodePoolSpec
+from reconciler.model.occupants import workers
 from reconciler.model.plan import Because, Decision, Hold, Reason
 from reconciler.model.ray import RayNode, RayNodeState
 from reconciler.model.views import (
@@ -117,7 +118,7 @@ def _room(
     assert cluster.seen is not None, "a ready cluster was seen"
     if cluster.name not in alive:
         alive[cluster.name] = cluster.seen.living
-    gang = _Pool(name, pool.spec, shapes(world)[name], cluster, alive[cluster.name])
+    gang = _Pool(name, pool.spec, shapes(world)[name], cluster, alive[cluster.name], workers(world))
     busy = held.get(cluster.name, {})
     drained = {drain.node for drain in pool.spec.drain}
     in_service, free = 0, []
@@ -161,6 +162,7 @@ class _Pool:
     shape: str
     cluster: ClusterView
     alive: Mapping[str, RayNode]
+    workers: Mapping[str, tuple[str, ...]]
 
     def serves(self, record: NodeRecord) -> bool:
         """Whether a node counts as part of the pool now."""
@@ -173,6 +175,9 @@ class _Pool:
         if ray is None or ray.state is not RayNodeState.ALIVE:
             return False
         if record.digest != self.shape or record.machine != node.machine:
+            return False
+        # What one of two workers on a machine gives to a job, the other gives to the next one.
+        if len(self.workers[record.machine.place(node.name)]) > 1:
             return False
         # Work that somebody started by hand holds GPUs that our own arithmetic does not know.
         return ray.available.get("GPU", 0.0) >= ray.total.get("GPU", 0.0)

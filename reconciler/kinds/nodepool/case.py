@@ -6,16 +6,25 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from reconciler.model.cluster import ClusterSpec
-from reconciler.model.derived import Grouped, Memo
+from reconciler.model.derived import Memo
 from reconciler.model.effect import DrainRayNode, StartWorker, StopSlot
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, DrainRecord, Failed, NodeRecord, Table, node_key
 from reconciler.model.moment import Moment
 from reconciler.model.nodepool import Drain, Node, NodePool, NodePoolSpec
-from reconciler.model.plan import Action, Because, Decision, Hold, Note, Weight
+from reconciler.model.occupants import Occupant, Occupants
+from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
 from reconciler.model.ray import HeadAddress, RayNode
 from reconciler.model.sighting import Present, Sighting
-from reconciler.model.views import ClusterView, cluster_of, cluster_view, documents, holders, shapes
+from reconciler.model.views import (
+    ClusterView,
+    cluster_of,
+    cluster_view,
+    documents,
+    holders,
+    remembered_nodes,
+    shapes,
+)
 from reconciler.model.world import Role, SlotId, SlotSeen, World
 
 NODE_STOP_GRACE = timedelta(seconds=5)
@@ -45,6 +54,8 @@ class Case:
     drain: Drain | None
     record: NodeRecord | None
     drained: DrainRecord | None
+    beside: Occupant | None
+    """Another worker that has the machine, of a node that is not started."""
 
     @property
     def ray(self) -> RayNode | None:
@@ -83,6 +94,21 @@ class Case:
     def hold(self, because: Because, until: Moment | None = None) -> tuple[Decision, ...]:
         """Return one hold about this node; a timer that has passed still says that the time was asked."""
         return (Hold(self.pool.id, because, until, self.name),)
+
+    def silent(self, text: str) -> tuple[Decision, ...]:
+        """Return the hold for a machine that does not answer."""
+        return self.hold(Because(Reason.MACHINE_UNREACHABLE, f"{self.name} cannot be reached: {text}"))
+
+    def forget_absence(self) -> tuple[Decision, ...] | None:
+        """Return the note that a node's absence counts only while head and machine answer, if it was counted.
+
+        After a cut network they return one by one.
+        """
+        record = self.record
+        if record is None or record.missing_since is None:
+            return None
+        text = f"nobody can say at present whether {self.name} is missing"
+        return self.note(Because(Reason.MACHINE_UNREACHABLE, text), self.set(replace(record, missing_since=None)))
 
     def note(self, because: Because, changes: tuple[Change, ...]) -> tuple[Decision, ...]:
         """Return one note about this node."""
@@ -188,6 +214,7 @@ class Part:
     pool: Pool
     names: tuple[Name, ...]
     slots: Mapping[str, Sighting[SlotSeen]]
+    occupants: Occupants
 
     @property
     def label(self) -> str:
@@ -203,25 +230,32 @@ class Part:
             (pool.spec, pool.cluster_spec, view.name, view.epoch, view.head, view.ready, view.because),
             self.names,
             [(nodes.get(k), drains.get(k), alive.get(n), busy.get(n), slots.get(k)) for n, k in self.names],
+            self._beside(),
         )
+
+    def _beside(self) -> dict[str, Occupant]:
+        spec = self.pool.spec
+        return self.occupants.beside(self.pool.cluster.name, spec.nodes) if spec else {}
 
     def cases(self) -> Iterator[Case]:
         """Return each node with everything about it."""
         spec = self.pool.spec
         nodes = {node.name: node for node in spec.nodes} if spec else {}
-        drains = {drain.node: drain for drain in spec.drain} if spec else {}
+        drains, beside = {drain.node: drain for drain in spec.drain} if spec else {}, self._beside()
         for name, key in self.names:
             record, drained = self.world.ledger.nodes.get(key), self.world.ledger.drains.get(key)
-            yield Case(self.world, self.pool, name, nodes.get(name), drains.get(name), record, drained)
+            node, drain = nodes.get(name), drains.get(name)
+            yield Case(self.world, self.pool, name, node, drain, record, drained, beside.get(name))
 
 
 def parts(world: World) -> Iterator[Part]:
     """Return every node that is desired or remembered, pool by pool."""
-    remembered = _remembered(world)
+    remembered = remembered_nodes(world)
     pools = [(who, each.spec) for who, each, _ in documents(world, "NodePool") if isinstance(each, NodePool)]
     names_of_clusters = {spec.cluster for _, spec in pools} | {cluster for _, cluster in remembered}
     clusters = {name: _Up.of(world, name) for name in names_of_clusters}
     held = holders(world)
+    occupants = Occupants.of(world, held)
     slots = {
         node_key(slot.cluster, slot.node): seen
         for slot, seen in world.observed.slots.items()
@@ -229,31 +263,11 @@ def parts(world: World) -> Iterator[Part]:
     }
     for identity, spec in pools:
         pool = _pool(world, identity, spec, clusters[spec.cluster], held)
-        yield Part(world, pool, _names(pool, remembered.pop((identity.name, spec.cluster), ())), slots)
+        yield Part(world, pool, _names(pool, remembered.pop((identity.name, spec.cluster), ())), slots, occupants)
     for (pool_name, cluster), nodes in sorted(remembered.items()):
         pool = _pool(world, ObjectId("NodePool", "", pool_name), None, clusters[cluster], held)
-        yield Part(world, pool, _names(pool, nodes), slots)
+        yield Part(world, pool, _names(pool, nodes), slots, occupants)
     _NAMES.forget_all_but([*(f"{who.name}/{spec.cluster}" for who, spec in pools), *map("/".join, remembered)])
-
-
-def _remembered(world: World) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Return what the ledger holds, by pool and cluster: a pool may have moved from one cluster to another."""
-    names = dict(_NODES.of(world.ledger.nodes))
-    for place, nodes in _DRAINS.of(world.ledger.drains).items():
-        names[place] = (*names.get(place, ()), *nodes)
-    return names
-
-
-def _place(key: str, record: NodeRecord | DrainRecord) -> tuple[str, str]:
-    return record.pool, key.partition("/")[0]
-
-
-def _nodes(records: Mapping[str, NodeRecord | DrainRecord]) -> tuple[str, ...]:
-    return tuple(key.partition("/")[2] for key in records)
-
-
-_NODES: Grouped[str, NodeRecord, tuple[str, str], tuple[str, ...]] = Grouped(_place, _nodes)
-_DRAINS: Grouped[str, DrainRecord, tuple[str, str], tuple[str, ...]] = Grouped(_place, _nodes)
 
 
 def _pool(

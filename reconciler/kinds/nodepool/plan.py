@@ -59,6 +59,14 @@ def _of_another_pool(case: Case) -> tuple[Decision, ...] | None:
     )
 
 
+def _machine_taken(case: Case) -> tuple[Decision, ...] | None:
+    """Leave a machine alone until the worker that has it has left: two of them would give out its GPUs twice."""
+    if case.beside is None:
+        return None
+    text = f"the machine of {case.name} still serves {case.beside.told(case.name)}"
+    return case.hold(Because(Reason.BUSY, f"{text}; {case.name} starts once it has left"))
+
+
 def _drain_bookkeeping(case: Case) -> tuple[Decision, ...] | None:
     drain, drained = case.drain, case.drained
     if drained is not None and drained.pool == case.pool.id.name and (drain is None or case.node is None):
@@ -83,7 +91,7 @@ def _stopping(case: Case) -> tuple[Decision, ...] | None:
         case Present() if not case.world.now.is_before(repeat):
             return case.stop(record, Because(Reason.STOPPING, f"Ray on {case.name} still runs: asked again"))
         case Unreachable(reason=text):
-            return case.hold(_machine_silent(case, text))
+            return case.silent(text)
         case _:
             return case.hold(Because(Reason.STOPPING, f"waiting for Ray on {case.name} to end"), repeat)
 
@@ -139,7 +147,7 @@ def _cluster_not_ready(case: Case) -> tuple[Decision, ...] | None:
         because = Because(Reason.CLUSTER_NOT_READY, f"cluster {cluster.name} is not in the repo")
     elif cluster.ready:
         return None
-    return _forget_absence(case) or case.hold(because)
+    return case.forget_absence() or case.hold(because)
 
 
 def _not_started(case: Case) -> tuple[Decision, ...] | None:
@@ -158,7 +166,7 @@ def _not_started(case: Case) -> tuple[Decision, ...] | None:
         case Present():
             return case.start(Because(Reason.NEW, f"{case.name} does not run Ray yet"))
         case Unreachable(reason=text):
-            return case.hold(_machine_silent(case, text))
+            return case.silent(text)
         case _:
             return case.hold(Because(Reason.STARTING, f"looking at {case.name} before starting Ray there"))
 
@@ -166,11 +174,11 @@ def _not_started(case: Case) -> tuple[Decision, ...] | None:
 def _nobody_answers(case: Case) -> tuple[Decision, ...] | None:
     if case.answered:
         return None
-    if (forgotten := _forget_absence(case)) is not None:
+    if (forgotten := case.forget_absence()) is not None:
         return forgotten
     match case.slot:
         case Unreachable(reason=text):
-            return case.hold(_machine_silent(case, text))
+            return case.silent(text)
         case _:
             return case.hold(Because(Reason.JOINING, f"{case.name} is not in Ray; asking its machine"))
 
@@ -266,6 +274,7 @@ RULES: tuple[Rule, ...] = (
     _stopping,
     _out_of_service,
     _leaving,
+    _machine_taken,
     _cluster_not_ready,
     _not_started,
     _nobody_answers,
@@ -283,16 +292,3 @@ def _in_doubt(case: Case) -> tuple[NodeRecord, SlotSeen]:
     assert case.record is not None, "rules before these answer for a node that is not started"
     assert isinstance(case.slot, Present), "rules before these answer for a machine that does not"
     return case.record, case.slot.seen
-
-
-def _forget_absence(case: Case) -> tuple[Decision, ...] | None:
-    """Count a node's absence only while head and machine answer: after a cut network they return one by one."""
-    record = case.record
-    if record is None or record.missing_since is None:
-        return None
-    because = Because(Reason.MACHINE_UNREACHABLE, f"nobody can say at present whether {case.name} is missing")
-    return case.note(because, case.set(replace(record, missing_since=None)))
-
-
-def _machine_silent(case: Case, text: str) -> Because:
-    return Because(Reason.MACHINE_UNREACHABLE, f"{case.name} cannot be reached: {text}")
