@@ -107,7 +107,7 @@ def _found(path: str, kind: str) -> bool:
 
 def test_the_page_about_kinds_lists_every_file_of_a_kind() -> None:
     text = PAGE.read_text()
-    common = {"__init__.py", "status.py", "observe.py", "case.py", "plan.py", "execute.py", "settle.py"}
+    common = {"__init__.py", "status.py", "observe.py", "case.py", "parts.py", "plan.py", "execute.py", "settle.py"}
     assert all(f"<kind>/{name}`" in text for name in common)
     for kind in ("cluster", "nodepool"):
         files = {path.name for path in (ROOT / "reconciler" / "kinds" / kind).glob("*.py")}

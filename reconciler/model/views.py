@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from reconciler.model.cluster import Cluster
-from reconciler.model.derived import Derived, Grouped, Paired
+from reconciler.model.derived import Derived, Paired
 from reconciler.model.desired import Loaded
 from reconciler.model.ids import ObjectId
-from reconciler.model.ledger import (
-    Attempt,
-    DrainRecord,
-    HeadRecord,
-    JobRecord,
-    Known,
-    Ledger,
-    NodeRecord,
-    node_key,
-)
+from reconciler.model.ledger import Attempt, HeadRecord, JobRecord, Known, Ledger, NodeRecord, node_key
 from reconciler.model.nodepool import NodePool, shape_digest
 from reconciler.model.plan import Because, Reason
 from reconciler.model.ray import HeadAddress, HeadSeen
@@ -173,6 +164,20 @@ _SHAPES: Derived[str, Loaded, str] = Derived(
 )
 
 
+def node_names(world: World) -> Mapping[str, frozenset[str]]:
+    """Return by pool the names of its nodes."""
+    return _NODE_NAMES.of(_FEW.of(world.desired.objects))
+
+
+def _node_names(_: str, loaded: Loaded) -> tuple[str, frozenset[str]] | None:
+    if loaded.id.kind != "NodePool":
+        return None
+    return loaded.id.name, frozenset(node.name for node in loaded.document.spec.nodes)
+
+
+_NODE_NAMES = Derived(_node_names)
+
+
 def pool_of(world: World, name: str) -> NodePool | None:
     """Return a desired pool by name."""
     loaded = world.desired.objects.get(ObjectId("NodePool", "", name))
@@ -188,26 +193,6 @@ def cluster_of(world: World, name: str) -> Cluster | None:
 def node_record(world: World, cluster: str, node: str) -> NodeRecord | None:
     """Return what the ledger holds of a node."""
     return world.ledger.nodes.get(node_key(cluster, node))
-
-
-def remembered_nodes(world: World) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Return what the ledger holds, by pool and cluster: a pool may have moved from one cluster to another."""
-    names = dict(_NODES_BY_POOL.of(world.ledger.nodes))
-    for where, nodes in _DRAINS_BY_POOL.of(world.ledger.drains).items():
-        names[where] = (*names.get(where, ()), *nodes)
-    return names
-
-
-def _pool_and_cluster(key: str, record: NodeRecord | DrainRecord) -> tuple[str, str]:
-    return record.pool, key.partition("/")[0]
-
-
-def _names_of(records: Mapping[str, NodeRecord | DrainRecord]) -> tuple[str, ...]:
-    return tuple(key.partition("/")[2] for key in records)
-
-
-_NODES_BY_POOL: Grouped[str, NodeRecord, tuple[str, str], tuple[str, ...]] = Grouped(_pool_and_cluster, _names_of)
-_DRAINS_BY_POOL: Grouped[str, DrainRecord, tuple[str, str], tuple[str, ...]] = Grouped(_pool_and_cluster, _names_of)
 
 
 def frozen_because(world: World, identity: ObjectId) -> Because | None:

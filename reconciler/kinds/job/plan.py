@@ -17,6 +17,7 @@ from reconciler.model.job import StopCause
 from reconciler.model.ledger import Attempt, Change, Ended, JobRecord, Table, node_key
 from reconciler.model.nodepool import NodePool
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
+from reconciler.model.shares import held_drains, no_stops
 from reconciler.model.states import JobState
 from reconciler.model.views import ClusterView, cluster_view, documents, frozen_because, job_id, known_key
 from reconciler.model.world import World
@@ -64,11 +65,12 @@ def cases(world: World) -> Iterator[Case]:
 
 
 def _deadlines(world: World) -> dict[str, timedelta]:
-    """Return how long jobs may stay on nodes under drain, by the nodes' ledger keys."""
+    """Return how long jobs may stay on nodes under drain, by the nodes' ledger keys; on others without limit."""
+    held = held_drains(world)
     return {
         node_key(document.spec.cluster, drain.node): drain.after
-        for _, document, _ in documents(world, "NodePool")
-        if isinstance(document, NodePool)
+        for pool, document, _ in documents(world, "NodePool")
+        if isinstance(document, NodePool) and no_stops(world, pool, document.spec.cluster, held) is None
         for drain in document.spec.drain
         if drain.after is not None
     }

@@ -1,30 +1,20 @@
 """One node, everything about it side by side, for the rules that decide about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeAlias
 
 from reconciler.model.cluster import ClusterSpec
-from reconciler.model.derived import Memo
 from reconciler.model.effect import DrainRayNode, StartWorker, StopSlot
 from reconciler.model.ids import ObjectId
 from reconciler.model.ledger import Change, DrainRecord, Failed, NodeRecord, Table, node_key
 from reconciler.model.moment import Moment
-from reconciler.model.nodepool import Drain, Node, NodePool, NodePoolSpec
-from reconciler.model.occupants import Occupant, Occupants
+from reconciler.model.nodepool import Drain, Node, NodePoolSpec
+from reconciler.model.occupants import Occupant
 from reconciler.model.plan import Action, Because, Decision, Hold, Note, Reason, Weight
 from reconciler.model.ray import HeadAddress, RayNode
 from reconciler.model.sighting import Present, Sighting
-from reconciler.model.views import (
-    ClusterView,
-    cluster_of,
-    cluster_view,
-    documents,
-    holders,
-    remembered_nodes,
-    shapes,
-)
+from reconciler.model.views import ClusterView
 from reconciler.model.world import Role, SlotId, SlotSeen, World
 
 NODE_STOP_GRACE = timedelta(seconds=5)
@@ -41,6 +31,8 @@ class Pool:
     cluster_spec: ClusterSpec | None
     alive: Mapping[str, RayNode]
     busy: Mapping[str, str]
+    no_stops: Because | None
+    """Why no job is stopped for a drain now, if so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,109 +179,3 @@ class Case:
         change = Change(Table.DRAINS, self.key, replace(told, told_ray=True))
         effect = DrainRayNode(head, self.name, ray.node_id, drain.reason)
         return (Action(self.pool.id, effect, because, (change,), weight, self.pace),)
-
-
-@dataclass(frozen=True, slots=True)
-class _Up:
-    """A cluster and its living nodes: read once per pass, however many pools it has."""
-
-    view: ClusterView
-    alive: Mapping[str, RayNode]
-
-    @classmethod
-    def of(cls, world: World, name: str) -> "_Up":
-        view = cluster_view(world, name)
-        return cls(view, view.seen.living if view.seen is not None else {})
-
-
-Name: TypeAlias = tuple[str, str]
-"""A node's name, and its key in the ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The nodes that a pool has in one cluster: in the repo, in the ledger, or both."""
-
-    world: World
-    pool: Pool
-    names: tuple[Name, ...]
-    slots: Mapping[str, Sighting[SlotSeen]]
-    occupants: Occupants
-
-    @property
-    def label(self) -> str:
-        """A text for this part that no other has."""
-        return f"{self.pool.id.name}/{self.pool.cluster.name}"
-
-    def read(self) -> tuple[object, ...]:
-        """Return all that the rules read of these nodes but the time."""
-        pool, ledger = self.pool, self.world.ledger
-        view, nodes, drains = pool.cluster, ledger.nodes, ledger.drains
-        alive, busy, slots = pool.alive, pool.busy, self.slots
-        return (
-            (pool.spec, pool.cluster_spec, view.name, view.epoch, view.head, view.ready, view.because),
-            self.names,
-            [(nodes.get(k), drains.get(k), alive.get(n), busy.get(n), slots.get(k)) for n, k in self.names],
-            self._beside(),
-        )
-
-    def _beside(self) -> dict[str, Occupant]:
-        spec = self.pool.spec
-        return self.occupants.beside(self.pool.cluster.name, spec.nodes) if spec else {}
-
-    def cases(self) -> Iterator[Case]:
-        """Return each node with everything about it."""
-        spec = self.pool.spec
-        nodes = {node.name: node for node in spec.nodes} if spec else {}
-        drains, beside = {drain.node: drain for drain in spec.drain} if spec else {}, self._beside()
-        for name, key in self.names:
-            record, drained = self.world.ledger.nodes.get(key), self.world.ledger.drains.get(key)
-            node, drain = nodes.get(name), drains.get(name)
-            yield Case(self.world, self.pool, name, node, drain, record, drained, beside.get(name))
-
-
-def parts(world: World) -> Iterator[Part]:
-    """Return every node that is desired or remembered, pool by pool."""
-    remembered = remembered_nodes(world)
-    pools = [(who, each.spec) for who, each, _ in documents(world, "NodePool") if isinstance(each, NodePool)]
-    names_of_clusters = {spec.cluster for _, spec in pools} | {cluster for _, cluster in remembered}
-    clusters = {name: _Up.of(world, name) for name in names_of_clusters}
-    held = holders(world)
-    occupants = Occupants.of(world, held)
-    slots = {
-        node_key(slot.cluster, slot.node): seen
-        for slot, seen in world.observed.slots.items()
-        if slot.role is Role.WORKER
-    }
-    for identity, spec in pools:
-        pool = _pool(world, identity, spec, clusters[spec.cluster], held)
-        yield Part(world, pool, _names(pool, remembered.pop((identity.name, spec.cluster), ())), slots, occupants)
-    for (pool_name, cluster), nodes in sorted(remembered.items()):
-        pool = _pool(world, ObjectId("NodePool", "", pool_name), None, clusters[cluster], held)
-        yield Part(world, pool, _names(pool, nodes), slots, occupants)
-    _NAMES.forget_all_but([*(f"{who.name}/{spec.cluster}" for who, spec in pools), *map("/".join, remembered)])
-
-
-def _pool(
-    world: World,
-    identity: ObjectId,
-    spec: NodePoolSpec | None,
-    up: _Up,
-    held: Mapping[str, Mapping[str, str]],
-) -> Pool:
-    desired = cluster_of(world, up.view.name)
-    shape = shapes(world)[identity.name] if spec is not None else ""
-    busy = held.get(up.view.name, {})
-    return Pool(identity, spec, shape, up.view, desired.spec if desired else None, up.alive, busy)
-
-
-def _names(pool: Pool, remembered: tuple[str, ...]) -> tuple[Name, ...]:
-    label, given = f"{pool.id.name}/{pool.cluster.name}", (pool.spec, remembered)
-    if (known := _NAMES.get(label, given)) is not None:
-        return known
-    nodes = {*remembered, *(node.name for node in pool.spec.nodes)} if pool.spec else remembered
-    names = tuple((name, node_key(pool.cluster.name, name)) for name in sorted(nodes))
-    return _NAMES.keep(label, given, names)
-
-
-_NAMES: Memo[tuple[NodePoolSpec | None, tuple[str, ...]], tuple[Name, ...]] = Memo()

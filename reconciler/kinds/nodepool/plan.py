@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain
 from typing import TypeAlias
 
-from reconciler.kinds.nodepool.case import Case, Part, parts
-from reconciler.model.derived import Memo
+from reconciler.kinds.nodepool.case import Case
+from reconciler.kinds.nodepool.parts import decisions
 from reconciler.model.ledger import Change, DrainRecord, NodeRecord, Table
-from reconciler.model.moment import Moment
-from reconciler.model.plan import Because, Decision, Hold, Reason, Weight
+from reconciler.model.plan import Because, Decision, Reason, Weight
 from reconciler.model.ray import RayNodeState
 from reconciler.model.sighting import Present, Unreachable
 from reconciler.model.world import SlotSeen, World
@@ -19,31 +17,7 @@ Rule: TypeAlias = Callable[[Case], tuple[Decision, ...] | None]
 
 def plan(world: World) -> Iterator[Decision]:
     """Decide about every node that is desired or remembered."""
-    labels = []
-    for part in parts(world):
-        labels.append(part.label)
-        yield from _decided(part)
-    _HELD.forget_all_but(labels)
-
-
-# Of nodes that all wait, and for no timer, the same is said until what the rules read of them is something else.
-_HELD: Memo[tuple[object, ...], tuple[Decision, ...]] = Memo()
-
-
-def _decided(part: Part) -> tuple[Decision, ...]:
-    read = part.read()
-    if (known := _HELD.get(part.label, read)) is not None:
-        return known
-    decisions = tuple(chain.from_iterable(map(_decide, part.cases())))
-    if all(isinstance(each, Hold) and each.until is None for each in decisions):
-        return _HELD.keep(part.label, read, decisions)
-    return tuple(_without_passed_timer(each, part.world.now) for each in decisions)
-
-
-def _without_passed_timer(decision: Decision, now: Moment) -> Decision:
-    if isinstance(decision, Hold) and decision.until is not None and not now.is_before(decision.until):
-        return replace(decision, until=None)
-    return decision
+    return decisions(world, _decide)
 
 
 def _decide(case: Case) -> tuple[Decision, ...]:
@@ -131,6 +105,9 @@ def _leaving(case: Case) -> tuple[Decision, ...] | None:
 def _waits_for_job(case: Case, holder: str) -> tuple[Decision, ...]:
     if case.drain is None:
         return case.hold(Because(Reason.BUSY, f"{case.name} left the repo; it goes once {holder} has ended"))
+    stays = case.pool.no_stops
+    if stays is not None and (case.drain.after is not None or stays.reason is Reason.HELD_BY_BRAKE):
+        return case.hold(stays)
     if case.drain.after is None or case.drained is None:
         text = f"{case.name} takes no new work and goes once {holder} has ended"
         return case.hold(Because(Reason.DRAINING, text))

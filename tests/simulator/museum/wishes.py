@@ -17,6 +17,7 @@ from reconciler.model.desired import Desired
 from reconciler.model.ids import ObjectId
 from reconciler.model.json import digest
 from reconciler.model.plan import Plan
+from reconciler.model.shares import Load
 from reconciler.model.sighting import Unreachable
 from reconciler.model.snapshot import Snapshot, SourceProblem
 from reconciler.model.spec import spec_digest
@@ -55,7 +56,7 @@ def the_brake_forgets() -> list[Patch]:
 
 def one_approval_for_all() -> list[Patch]:
     """An approval names the brake, and not what it holds."""
-    return [(brakes._Load, "digest", property(lambda self: digest(self.brake)))]
+    return [(Load, "digest", property(lambda self: digest(self.brake)))]
 
 
 def stops_are_not_weighed() -> list[Patch]:
