@@ -14,7 +14,8 @@ from reconciler.model.plan import Held
 from reconciler.model.snapshot import Snapshot
 from tests.fakes.job_runner import Run
 from tests.simulator.broken import Broken
-from tests.simulator.people import BRAKES, Said, Wish
+from tests.simulator.grounds import BRAKES, Grounds
+from tests.simulator.people import Said, Wish
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -62,8 +63,7 @@ class Agreed:
         self.intents: dict[str, Wish] = {}
         self.condemned: set[str] = set()
         self._stops: set[tuple[str, Moment]] = set()
-        # By node: since when it is under drain, and how long jobs may stay.
-        self._drained: dict[str, tuple[float, int | None]] = {}
+        self._grounds = Grounds(world)
         # By digest: what a brake held, by uid, and under which name.
         self._offered: dict[str, Mapping[int, str]] = {}
         self._approvals: tuple[str, ...] = ()
@@ -92,9 +92,7 @@ class Agreed:
                 self.force[uid] = self.waiting.pop(uid)
         for uid in [uid for uid in self.force if uid not in said.jobs]:
             self.waiting[uid] = self.force.pop(uid)
-        now = self._world.seconds
-        since = {node: began for node, (began, _) in self._drained.items()}
-        self._drained = {node: (since.get(node, now), after) for node, after in said.drains.items()}
+        self._grounds.served(said)
         self._approvals = said.approvals
         self._weigh()
 
@@ -132,6 +130,7 @@ class Agreed:
 
     def offered(self, held: tuple[Held, ...]) -> None:
         """Hear what a brake holds, and under which digest."""
+        self._grounds.offered(held)
         for each in held:
             if each.digest not in self._offered:
                 names = [tuple(what.split("/")[1:]) for what in each.what if what.lower().startswith("job/")]
@@ -191,8 +190,8 @@ class Agreed:
         if began.uid in self.waiting:
             return "I34"
         run = self._world.machines.runners.of(submission_id)
-        if run is not None and self._drained.keys() & {*run.nodes}:
-            return "I13"
+        if run is not None and self._grounds.are_drained(run.nodes):
+            return "I34" if self._grounds.are_held(run.nodes) else "I13"
         if now is None or now.key != began.key or now == began:
             return "I5"
         return "I6" if now.name == began.name else "I37"
@@ -210,19 +209,16 @@ class Agreed:
             return "asked"
         if wish.key != key:
             return "edited"
-        return "drained" if any(self._is_overdue(node) for node in nodes) else ""
+        return "drained" if self._grounds.are_overdue(nodes) else ""
 
     def _is_possible(self, wish: Wish) -> bool:
         """Say whether what a job waits for is there; else it is held as it is."""
         kept = [*self.force.values(), *(each for each in self.waiting.values() if each.team in self.unsettled)]
         return not wish.after or any((each.team, each.name) == (wish.team, wish.after) for each in kept)
 
-    def _is_overdue(self, node: str) -> bool:
-        since, after = self._drained.get(node, (0.0, None))
-        return after is not None and self._world.seconds >= since + after
-
     def judge(self, ledger: Ledger) -> None:
         """I5, I34, I36: judge what the daemon has newly written down that it will begin and stop."""
+        self._grounds.judge(ledger)
         attempts = [(key, record.live) for key, record in ledger.jobs.items() if record.live is not None]
         for name, attempt in attempts:
             if attempt.submission_id not in self.intents:
@@ -251,6 +247,7 @@ class Agreed:
             wish = self.waiting.get(uid)
         if wish is None or uid in self._forgotten:
             raise Broken("I36", f"{attempt.submission_id} begins, and no file that can be read describes its job")
+        self._grounds.judge_place(attempt.submission_id, wish.pool, attempt.cluster, attempt.nodes)
         self.intents[attempt.submission_id] = wish
 
     def _stops_not_too_many(self, fresh: list[Attempt]) -> None:

@@ -12,13 +12,16 @@ from reconciler.model.sighting import Unreachable
 from reconciler.model.states import JobState
 from tests.fakes.gate import Mishap
 from tests.simulator.broken import Broken
-from tests.simulator.people import NODES_PER_POOL, SPARE, TEAMS, Wish
+from tests.simulator.people import SPARE, TEAMS, Wish
 
 # How long the world goes on without faults until all must be settled.
 CALM_PASSES = 900
 # The shares of worlds in which a machine hangs at the end, and in which what is broken by then stays for a while.
 HANGS = 0.15
 STAYS_BROKEN = 0.3
+
+# As many nodes as a job may ask for.
+MOST_NODES = 2
 
 # For how many seconds what was told may still be on its way to a slow status directory.
 LATE_NEWS = 60
@@ -68,14 +71,16 @@ class Ending:
 
     def _unfinished_nodes(self, ledger: Ledger) -> Iterator[str]:
         people = self._world.people
-        running = {s.node: s for _, s in self._world.machines.slots() if s.role == "worker" and s.running}
-        for pool, cluster in people.pools.items():
-            for node in people.nodes(pool):
-                found = ledger.nodes.get(f"{cluster}/{node}")
-                if found is None or found.joined is None or found.stopping is not None or node not in running:
-                    yield f"{node} is not in service"
-                elif running[node].order.env != people.env_of_pool(pool):
-                    yield f"{node} runs with other settings than {pool} asks for"
+        slots = [s for _, s in self._world.machines.slots() if s.role == "worker" and s.running]
+        running = {f"{slot.cluster}/{slot.node}": slot for slot in slots}
+        wanted = {f"{pool.cluster}/{node}": name for name, pool in people.pools.items() for node in pool.nodes}
+        for key, pool in wanted.items():
+            found = ledger.nodes.get(key)
+            if found is None or found.joined is None or found.stopping is not None or key not in running:
+                yield f"{key} is not in service"
+            elif running[key].order.env != people.env_of_pool(pool):
+                yield f"{key} runs with other settings than {pool} asks for"
+        yield from (f"{key} is remembered" for key in ledger.nodes if key not in wanted)
 
     def others_go_on(self) -> None:
         """I33, I47: what one team broke, or one machine that hangs, keeps nobody else waiting."""
@@ -111,7 +116,7 @@ class Ending:
         if daemon is None or daemon.ledger is None or daemon.loop is None or daemon.loop.world is None:
             yield "no daemon leads"
             return
-        concerned = set(self._pools_of(hung, daemon.ledger, daemon.loop.world.desired))
+        concerned = {*self._pools_of(hung, daemon.ledger, daemon.loop.world.desired), *self._narrow()}
         for wish in people.jobs.values():
             waits = wish.suspend or wish.after or wish.team in broken or wish.pool in concerned
             if not waits and self.is_due(daemon.ledger, wish):
@@ -119,14 +124,24 @@ class Ending:
 
     def _pools_of(self, hung: Machine | None, ledger: Ledger, desired: Desired) -> Iterator[str]:
         """Yield the pools that have a hung machine, and those of clusters whose head does or waits for an edit."""
-        for number, (pool, cluster) in enumerate(self._world.people.pools.items()):
-            number_of_cluster = self._world.people.clusters.index(cluster)
+        people = self._world.people
+        for name, pool in people.pools.items():
+            number_of_cluster = people.clusters.index(pool.cluster)
             heads = [f"10.0.0.{number_of_cluster + 1}", *([SPARE] if number_of_cluster == 0 else [])]
-            mine = [*heads, *(f"10.0.{number + 1}.{n + 1}" for n in range(NODES_PER_POOL))]
-            record, loaded = ledger.clusters.get(cluster), desired.objects[ObjectId("Cluster", "", cluster)]
+            mine = [*heads, *pool.nodes.values()]
+            record = ledger.clusters.get(pool.cluster)
+            loaded = desired.objects[ObjectId("Cluster", "", pool.cluster)]
             edited = record is not None and record.head is not None and record.head.digest != loaded.digest
-            if hung is not None and (hung.host in mine or edited):
-                yield pool
+            # Nodes that came from elsewhere wait until they have left there.
+            if hung is not None and (hung.host in mine or edited or people.ever[name] != pool.places):
+                yield name
+
+    def _narrow(self) -> Iterator[str]:
+        """Yield the pools that people keep from taking work of any size."""
+        people = self._world.people
+        for name, pool in people.pools.items():
+            if name in people.frozen or len(pool.nodes) - len(pool.drains) < MOST_NODES:
+                yield name
 
     def come_to_rest(self, promise: str, unfinished: Callable[[], Iterator[str]]) -> None:
         """Go on without further events until nothing is unfinished; it must not take for ever."""

@@ -200,7 +200,7 @@ def late_request(world: World, a: int, b: int) -> None:
 def late_stop(world: World, a: int, b: int) -> None:
     """Let what asks a node to stop be late, until after the node was started again."""
     pool = pick(list(world.people.pools), b)
-    world.people.pool_env[pool] = world.people.commits
+    world.people.change(pool, edit=world.people.commits)
     world.people.commit()
     world.fate.late, world.fate.late_verb = float((45, 90, 150)[a % 3]), "stop"
 

@@ -19,9 +19,9 @@ def furnish(world: "World") -> None:
         world.tokens[cluster] = f"canary-{cluster}-{'0' * 32}"
         world.state.write(f"tokens/{cluster}", world.tokens[cluster].encode())
     world.machines.add(Machine(SPARE, "ray"))
-    for number, pool in enumerate(people.pools):
-        for n in range(len(people.nodes(pool))):
-            world.machines.add(Machine(f"10.0.{number + 1}.{n + 1}", "ray"))
+    for pool in people.pools.values():
+        for host in pool.nodes.values():
+            world.machines.add(Machine(host, "ray"))
     for _ in range(world.random.randint(1, 5)):
         people.new(some_wish(people, world.random))
     people.commit()

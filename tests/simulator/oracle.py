@@ -151,7 +151,7 @@ class Oracle:
         if role == "head" and self._is_silent(cluster):
             return
         for run in self._world.machines.runners.runs:
-            there = run.task["cluster"] == cluster if role == "head" and run.task else node in run.nodes
+            there = bool(run.task) and run.task["cluster"] == cluster and (role == "head" or node in run.nodes)
             if run.alive and there and self._ray_watches(run) and not self.agreed.may_stop(run):
                 raise Broken("I5", f"{role} {node} was stopped under {run.submission_id}")
 

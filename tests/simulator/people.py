@@ -7,15 +7,13 @@ from typing import Any
 import orjson
 
 from tests.fakes.source import FakeSource
+from tests.simulator.grounds import BRAKES, NODES_PER_POOL, Pool
 
 TEAMS = ("rl", "nlp")
 CLUSTERS = ("main", "lab")
-NODES_PER_POOL = 3
 # Where the head of the first cluster may move.
 SPARE = "10.0.0.101"
 GRACE = 10
-# Few, so that people come across the brakes.
-BRAKES = {"maxRemovals": 2, "maxRemovalPercent": 10, "maxStops": 2, "maxDrainPercent": 34}
 
 SECONDS = (5, 20, 60, 240)
 EXIT_CODES = (0, 0, 0, 1)
@@ -103,11 +101,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the repo said at one revision: the jobs by uid, those that two files describe, drains and approvals."""
+    """What the repo said at one revision: the jobs by uid, those that two files describe, pools and approvals.
+
+    `frozen` are pools that are suspended, or whose cluster is.
+    """
 
     jobs: Mapping[int, Wish]
     doubled: frozenset[int]
-    drains: Mapping[str, int | None]
+    pools: Mapping[str, Pool]
+    frozen: frozenset[str]
     approvals: tuple[str, ...]
 
 
@@ -120,16 +122,19 @@ class People:
         self.removed: dict[int, Wish] = {}
         self.said: dict[str, Said] = {}
         self.commits = 0
-        self.drains: dict[str, dict[str, int | None]] = {}
-        self.pool_env: dict[str, int] = {}
         self.head_env: dict[str, int] = {}
         # Clusters whose head is to stand on the spare machine.
         self.moved: set[str] = set()
         self.approvals: list[str] = []
         # Jobs that a second file describes, too: both files are refused until one is gone.
         self.doubled: set[int] = set()
-        self.pools = {f"p{n}": CLUSTERS[n % clusters] for n in range(pools)}
+        self.pools = {f"p{n}": _pool(n, CLUSTERS[n % clusters]) for n in range(pools)}
         self.clusters = CLUSTERS[:clusters]
+        # Clusters to which nothing is to be done.
+        self.suspended: set[str] = set()
+        # By node: its host, whatever became of it; names are not used again. By pool: all that it ever had.
+        self.hosts: dict[str, str] = {}
+        self.ever: dict[str, set[tuple[str, str]]] = {name: set() for name in self.pools}
         self.revisions: list[str] = []
         # Whose name a name is or was, and what was ever written about each version of a job.
         self.named: dict[tuple[str, str], int] = {}
@@ -139,7 +144,18 @@ class People:
 
     def nodes(self, pool: str) -> list[str]:
         """Return the names of a pool's nodes."""
-        return [f"{pool}-{n}" for n in range(NODES_PER_POOL)]
+        return list(self.pools[pool].nodes)
+
+    def change(self, pool: str, **changes: Any) -> None:
+        """Change the file of a pool; what is no more in it is not under drain either."""
+        changed = replace(self.pools[pool], **changes)
+        drains = {node: after for node, after in changed.drains.items() if node in changed.nodes}
+        self.pools[pool] = replace(changed, drains=drains)
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The pools of which nothing is to be done, or of whose cluster."""
+        return frozenset(n for n, pool in self.pools.items() if pool.suspended or pool.cluster in self.suspended)
 
     def env_of_head(self, cluster: str) -> dict[str, str]:
         """Return what the head of a cluster is to run with."""
@@ -147,7 +163,7 @@ class People:
 
     def env_of_pool(self, pool: str) -> dict[str, str]:
         """Return what the nodes of a pool are to run with."""
-        return {"POOL_EDIT": str(self.pool_env.get(pool, 0)), "NOTE": HOSTILE[2]}
+        return {"POOL_EDIT": str(self.pools[pool].edit), "NOTE": HOSTILE[2]}
 
     def new(self, wish: Wish) -> Wish:
         """Think of another job."""
@@ -189,8 +205,11 @@ class People:
         self.commits += 1
         revision = self.source.commit(changed)
         self.revisions.append(revision)
-        drains = {node: after for nodes in self.drains.values() for node, after in nodes.items()}
-        self.said[revision] = Said(dict(self.jobs), frozenset(self.doubled), drains, tuple(self.approvals))
+        for name, pool in self.pools.items():
+            self.hosts.update(pool.nodes)
+            self.ever[name] |= pool.places
+        pools, approvals = dict(self.pools), tuple(self.approvals)
+        self.said[revision] = Said(dict(self.jobs), frozenset(self.doubled), pools, self.frozen, approvals)
         return revision
 
     def approve(self, digests: list[str]) -> None:
@@ -198,9 +217,9 @@ class People:
         self.approvals = [*dict.fromkeys([*self.approvals, *digests])][-20:]
         self.commit()
 
-    def drain(self, pool: str, node: str, after: int | None) -> None:
-        """Ask for a node to leave."""
-        self.drains.setdefault(pool, {})[node] = after
+    def drain(self, pool: str, nodes: list[str], after: int | None) -> None:
+        """Ask for nodes to leave."""
+        self.change(pool, drains={**self.pools[pool].drains, **dict.fromkeys(nodes, after)})
 
     def recover(self) -> None:
         """Bring the remote and its branch back."""
@@ -211,7 +230,9 @@ class People:
         """Mend what was broken, and want nothing extraordinary any more."""
         self.recover()
         self.doubled.clear()
-        self.drains.clear()
+        self.suspended.clear()
+        for pool in self.pools:
+            self.change(pool, drains={}, suspended=False)
         for uid in self.jobs:
             self.steer(uid, broken=False, suspend=False)
         self.commit()
@@ -244,28 +265,30 @@ class People:
             own = {"name": f"cpu-{number}", "host": f"10.0.0.{number + 1}", "user": "ray"}
             head = {"name": "spare", "host": SPARE, "user": "ray"} if cluster in self.moved else own
             heads = {"candidates": [head], "env": self.env_of_head(cluster)}
-            spec = {"ray": {"version": "2.60.0"}, "head": heads, "maxRunningJobs": 4}
+            suspended = {"suspend": True} if cluster in self.suspended else {}
+            spec = {"ray": {"version": "2.60.0"}, "head": heads, "maxRunningJobs": 4, **suspended}
             yield f"clusters/{cluster}.yaml", _file("Cluster", {"name": cluster}, spec)
-        for number, (pool, cluster) in enumerate(self.pools.items()):
-            yield f"nodepools/{pool}.yaml", self._pool(number, pool, cluster)
+        for name, pool in self.pools.items():
+            yield f"nodepools/{name}.yaml", self._pool(name, pool)
 
-    def _pool(self, number: int, pool: str, cluster: str) -> bytes:
-        nodes = [
-            {"name": name, "host": f"10.0.{number + 1}.{n + 1}", "user": "ray"}
-            for n, name in enumerate(self.nodes(pool))
-        ]
+    def _pool(self, name: str, pool: Pool) -> bytes:
         drains = []
-        for node, after in sorted(self.drains.get(pool, {}).items()):
+        for node, after in sorted(pool.drains.items()):
             drains.append({"node": node, "reason": "fans", **({} if after is None else {"after": f"{after}s"})})
         spec = {
-            "cluster": cluster,
+            "cluster": pool.cluster,
             "join": "ssh",
             "perNode": {"gpus": 4, "cpus": 8},
-            "env": self.env_of_pool(pool),
-            "nodes": nodes,
+            "env": self.env_of_pool(name),
+            "nodes": [{"name": node, "host": host, "user": "ray"} for node, host in pool.nodes.items()],
             "drain": drains,
+            **({"suspend": True} if pool.suspended else {}),
         }
-        return _file("NodePool", {"name": pool}, spec)
+        return _file("NodePool", {"name": name}, spec)
+
+
+def _pool(number: int, cluster: str) -> Pool:
+    return Pool(cluster, {f"p{number}-{n}": f"10.0.{number + 1}.{n + 1}" for n in range(NODES_PER_POOL)})
 
 
 def _file(kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> bytes:

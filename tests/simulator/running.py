@@ -58,13 +58,16 @@ class Running:
                     raise Broken("I2", f"the id {record.live.submission_id} was given to two attempts")
 
     def _one_job_per_node(self, running: list[Run]) -> None:
-        """I7, I10: GPUs count as free only once nothing runs on them."""
-        seen: dict[str, Run] = {}
+        """I7, I10: GPUs count as free only once nothing runs on them, whatever their machine is called."""
+        hosts = self._world.people.hosts
+        seen: dict[str, tuple[Run, str]] = {}
         for run in running:
             for node in run.nodes:
-                other = seen.setdefault(node, run)
+                other, name = seen.setdefault(hosts[node], (run, node))
                 if other is not run:
-                    raise Broken("I7", f"{other.submission_id} and {run.submission_id} both hold {node}")
+                    same = (name, other.task["cluster"]) == (node, run.task["cluster"])
+                    both = f"{other.submission_id} and {run.submission_id} both hold the machine of {node}"
+                    raise Broken("I7" if same else "I10", both)
 
     def _nothing_forgotten(self, running: list[Run]) -> None:
         """I7, I25: what runs is in the ledger as something that may run."""
@@ -96,16 +99,14 @@ class Running:
     def _in_its_place(self, run: Run) -> None:
         """I8: a job runs in the pool that its file names, on the machine of its first node."""
         people = self._world.people
-        pool = people.written[key_of(run)].pool
-        if not set(run.nodes) <= set(people.nodes(pool)):
+        pool, cluster = people.written[key_of(run)].pool, run.task["cluster"]
+        if not {(cluster, node) for node in run.nodes} <= people.ever[pool]:
             raise Broken("I8", f"{run.submission_id} is for {pool} and runs on {', '.join(run.nodes)}")
         slots = [
             (slot, machine) for machine, slot in self._world.machines.slots() if slot.raylet is run.process.node
         ]
-        if [(slot.node, slot.cluster) for slot, _ in slots] != [(run.nodes[0], people.pools[pool])]:
-            raise Broken(
-                "I8", f"{run.submission_id} is for {run.nodes[0]} of {people.pools[pool]} and runs elsewhere"
-            )
+        if [(slot.node, slot.cluster) for slot, _ in slots] != [(run.nodes[0], cluster)]:
+            raise Broken("I8", f"{run.submission_id} is for {run.nodes[0]} of {cluster} and runs elsewhere")
 
     def _again(self, run: Run, others: list[Run]) -> None:
         """I2, I3: what succeeded never runs again, and no job runs oftener than it may."""

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.simulator.agreed import key_of
-from tests.simulator.people import NODES_PER_POOL, TEAMS
+from tests.simulator.grounds import NODES_PER_POOL
+from tests.simulator.people import TEAMS
 from tests.simulator.world import World
 
 
@@ -131,19 +132,93 @@ def remove_all(world: World, a: int, b: int) -> None:
 def drain_node(world: World, a: int, b: int) -> None:
     pool = pick(list(world.people.pools), a)
     node = pick(world.people.nodes(pool), b)
-    if len(world.people.drains.get(pool, {})) < NODES_PER_POOL - 2:
-        world.people.drain(pool, node, (None, 20, 200)[b % 3])
+    if len(world.people.pools[pool].drains) < NODES_PER_POOL - 2:
+        world.people.drain(pool, [node], (None, 20, 200)[b % 3])
         world.people.commit()
 
 
+def drain_many(world: World, a: int, b: int) -> None:
+    """Ask for more nodes of a pool to leave than its share."""
+    pool, _ = _at_work(world, a)
+    world.people.drain(pool, world.people.nodes(pool)[: 2 + b % 2], (0, 20, None)[b % 3])
+    world.people.commit()
+
+
+def _at_work(world: World, a: int) -> tuple[str, str]:
+    """Return a pool and a node of it on which a job runs, or is begun to see to that; it need not succeed."""
+    pool = pick(list(world.people.pools), a)
+    busy = {node for run in world.machines.runners.runs if run.alive for node in run.nodes}
+    if not busy & {*world.people.nodes(pool)}:
+        world.people.new(replace(world.some_wish(random.Random(a)), pool=pool, seconds=240, limit=None))
+        world.people.commit()
+        world.live(15)
+        busy = {node for run in world.machines.runners.runs if run.alive for node in run.nodes}
+    nodes = world.people.nodes(pool)
+    return pool, next((node for node in nodes if node in busy), nodes[0])
+
+
+def drain_suspended(world: World, a: int, b: int) -> None:
+    """Ask for a node to leave a pool to which nothing is to be done, or to whose cluster nothing is."""
+    pool, node = _at_work(world, a)
+    if b % 2:
+        world.people.change(pool, suspended=True)
+    else:
+        world.people.suspended |= {world.people.pools[pool].cluster}
+    world.people.drain(pool, [node], (0, 20)[a % 2])
+    world.people.commit()
+
+
 def undrain(world: World, a: int, b: int) -> None:
-    world.people.drains.clear()
+    for pool in world.people.pools:
+        world.people.change(pool, drains={})
+    world.people.commit()
+
+
+def suspend_pool(world: World, a: int, b: int) -> None:
+    pool = pick(list(world.people.pools), a)
+    world.people.change(pool, suspended=not world.people.pools[pool].suspended)
+    world.people.commit()
+
+
+def suspend_cluster(world: World, a: int, b: int) -> None:
+    world.people.suspended ^= {pick(list(world.people.clusters), a)}
+    world.people.commit()
+
+
+def move_pool(world: World, a: int, b: int) -> None:
+    """Ask for a pool in another cluster, if there is one."""
+    pool = pick(list(world.people.pools), a)
+    elsewhere = [each for each in world.people.clusters if each != world.people.pools[pool].cluster]
+    if elsewhere:
+        world.people.change(pool, cluster=pick(elsewhere, b))
+        world.people.commit()
+
+
+def rename_node(world: World, a: int, b: int) -> None:
+    """Give a machine another name."""
+    pool = pick(list(world.people.pools), a)
+    old, new = pick(world.people.nodes(pool), b), f"{pool}-n{world.people.commits}"
+    nodes = world.people.pools[pool].nodes
+    world.people.change(pool, nodes={new if name == old else name: host for name, host in nodes.items()})
+    world.people.commit()
+
+
+def lend_node(world: World, a: int, b: int) -> None:
+    """Move a node to another pool, if there is one and enough are left for what jobs ask for."""
+    pool = pick(list(world.people.pools), a)
+    other = pick([each for each in world.people.pools if each != pool], b)
+    nodes = world.people.pools[pool].nodes
+    if other is None or len(nodes) < NODES_PER_POOL:
+        return
+    lent = pick(list(nodes), b)
+    world.people.change(pool, nodes={name: host for name, host in nodes.items() if name != lent})
+    world.people.change(other, nodes={**world.people.pools[other].nodes, lent: nodes[lent]})
     world.people.commit()
 
 
 def edit_pool(world: World, a: int, b: int) -> None:
     pool = pick(list(world.people.pools), a)
-    world.people.pool_env[pool] = world.people.commits
+    world.people.change(pool, edit=world.people.commits)
     world.people.commit()
 
 

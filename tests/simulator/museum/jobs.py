@@ -1,5 +1,6 @@
 """Bugs about attempts: when they begin, how they end, what follows."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from reconciler.execute.runner import Runner
 from reconciler.kinds.job import doubt, live
 from reconciler.kinds.job.case import Case
 from reconciler.kinds.job.ending import lost, never_ran, stopped
+from reconciler.model.occupants import Occupants
 from reconciler.model.outcome import Unknown
 from reconciler.model.plan import Because, Note, Reason, Weight
 from reconciler.model.sighting import Present
@@ -98,6 +100,11 @@ def taken_nodes_are_free() -> list[Patch]:
     return [(job_queue, "holders", lambda _: {})]
 
 
+def a_machine_is_its_name() -> list[Patch]:
+    """A machine under another name, or in another cluster, is another machine."""
+    return [(Occupants, "beside", lambda *_: {}), (job_queue, "workers", lambda _: defaultdict(tuple))]
+
+
 def a_removed_job_is_forgotten() -> list[Patch]:
     """A job leaves the memory with its file, not with its last process."""
 
@@ -112,6 +119,20 @@ def a_removed_job_is_forgotten() -> list[Patch]:
 def a_drain_does_not_wait() -> list[Patch]:
     """Jobs on a node under drain are stopped at once."""
     return [(job_plan, "_deadlines", _no_deadlines)]
+
+
+def a_held_drain_has_a_deadline() -> list[Patch]:
+    """What a brake keeps from leaving loses its jobs all the same."""
+    return [(job_plan, "held_drains", lambda _: {})]
+
+
+def a_suspended_pool_has_deadlines() -> list[Patch]:
+    """Jobs are stopped for a drain in a pool or a cluster to which nothing is to be done."""
+
+    def unless_held(_: Any, pool: Any, __: str, held: Any) -> Any:
+        return held.get(pool.name)
+
+    return [(job_plan, "no_stops", unless_held)]
 
 
 def _no_deadlines(world: Any) -> Mapping[str, timedelta]:

@@ -65,6 +65,11 @@ def stops_are_not_weighed() -> list[Patch]:
     return [(brakes, "_stops", lambda *given: replace(weigh(*given), allowed=1000))]
 
 
+def drains_are_not_weighed() -> list[Patch]:
+    """Any number of a pool's nodes may leave at once."""
+    return [(brakes, "held_drains", lambda _: {})]
+
+
 def an_unreadable_file_is_a_deleted_one() -> list[Patch]:
     """A content that cannot be read counts as gone."""
     return _gone(lambda found: found is None)
