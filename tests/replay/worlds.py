@@ -5,6 +5,7 @@ would be for a running site, an edit of everything.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -83,7 +84,7 @@ _READER = TypeAdapter(_World)
 
 def plain(value: object) -> Any:
     """Return a value of the model as plain JSON values."""
-    return orjson.loads(orjson.dumps(value, default=_plain))
+    return orjson.loads(orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS))
 
 
 def written(world: World) -> Json:
@@ -141,6 +142,9 @@ def _plain(value: object) -> object:
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        # What follows from the rest is made anew when it is read.
+        return {each.name: getattr(value, each.name) for each in fields(value) if each.init}
     if isinstance(value, timedelta):
         # ISO 8601, the one text of a duration that a strict reader takes.
         return f"PT{value.total_seconds()}S"
