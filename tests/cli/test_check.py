@@ -30,9 +30,8 @@ def test_a_good_tree_is_all_right(state: Repo) -> None:
 def test_every_mistake_has_its_place_and_the_nearest_name(state: Repo) -> None:
     state.write(JOB_FILE, JOB.replace("pool: h20", "pol: h20").replace("argv: [train]", "argv: train"))
     state.write("clusters/main.yaml", "kind: [")
-    state.write(
-        "nodepools/l40.yaml", POOL.replace("name: h20}", "name: l40}").replace("cluster: main", "cluster: mian")
-    )
+    l40 = POOL.replace("h20", "l40").replace("10.0.0.", "10.0.1.").replace("cluster: main", "cluster: mian")
+    state.write("nodepools/l40.yaml", l40)
     said = validate(state.root)
     assert said.code == Exit.USAGE
     assert [line.split(" ")[0] for line in said.lines] == [

@@ -12,6 +12,7 @@ from reconciler.model.desired import Desired, Loaded
 from reconciler.model.effect import Effect
 from reconciler.model.plan import Reason
 from reconciler.model.world import Observed, World
+from tests.promises.plans import planned
 from tests.promises.worlds import worlds as any_worlds
 from tests.replay import plans, records, worlds
 from tests.replay.records import Recorded
@@ -82,8 +83,8 @@ def test_a_world_that_cannot_be_read_any_more_asks_for_a_new_recording(
 def test_any_world_comes_back_as_it_was_written(world: World) -> None:
     lingering = frozenset(sorted(world.desired.objects)[:2])
     world = replace(world, desired=replace(world.desired, lingering=lingering))
-    # What is derived while a plan is made stays with the world, and is no part of it.
-    records.plan_of(world)
+    # What was thought of it once is no part of it.
+    planned(world)
     assert worlds.read(worlds.written(world)) == world
 
 

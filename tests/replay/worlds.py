@@ -153,6 +153,9 @@ def _plain(value: object) -> object:
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        # What follows from the rest is made anew when it is read.
+        return {each.name: getattr(value, each.name) for each in fields(value) if each.init}
     if isinstance(value, timedelta):
         # ISO 8601, the one text of a duration that a strict reader takes.
         return f"PT{value.total_seconds()}S"

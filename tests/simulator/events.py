@@ -58,6 +58,18 @@ PEOPLE: dict[Happening, int] = {
     wishes.approve: 2,
 }
 
+# What people want of machines, beside all that, in some seeds.
+MACHINES: dict[Happening, int] = {
+    wishes.drain_many: 2,
+    wishes.drain_suspended: 2,
+    wishes.suspend_pool: 1,
+    wishes.suspend_cluster: 1,
+    wishes.move_pool: 3,
+    wishes.rename_node: 3,
+    wishes.lend_node: 3,
+}
+ABOUT_MACHINES = 0.3
+
 # Each seed takes some of these groups: all faults at once hide each other.
 FAULTS: tuple[dict[Happening, int], ...] = (
     {
@@ -97,7 +109,9 @@ FAULTS: tuple[dict[Happening, int], ...] = (
     {lives.old_ledger: 2, lives.lost_ledger: 1, lives.ledger_of_yesterday: 1, lives.newest_ledger: 4},
 )
 
-ALL: dict[str, Happening] = {happening.__name__: happening for group in (PEOPLE, *FAULTS) for happening in group}
+ALL: dict[str, Happening] = {
+    happening.__name__: happening for group in (PEOPLE, MACHINES, *FAULTS) for happening in group
+}
 
 
 def story(seed: int, length: int = 25) -> list[Event]:
@@ -107,7 +121,16 @@ def story(seed: int, length: int = 25) -> list[Event]:
     weights: dict[Happening, int] = {**PEOPLE}
     for group in groups:
         weights.update({each: weight * 2 for each, weight in group.items()})
-    names = chance.choices(list(weights), list(weights.values()), k=chance.randint(5, length))
+    told = _some(chance, weights, chance.randint(5, length))
+    also = random.Random(f"about machines {seed}")
+    if also.random() < ABOUT_MACHINES:
+        for event in _some(also, MACHINES, also.randint(2, 6)):
+            told.insert(also.randint(0, len(told)), event)
+    return told
+
+
+def _some(chance: random.Random, weights: dict[Happening, int], count: int) -> list[Event]:
+    names = chance.choices(list(weights), list(weights.values()), k=count)
     waits = (0.0, 1.0, 1.0, 3.0, 10.0, 30.0, 90.0)
     return [
         Event(each.__name__, chance.randrange(1000), chance.randrange(1000), chance.choice(waits)) for each in names
