@@ -31,7 +31,6 @@ PEOPLE: dict[Happening, int] = {
     wishes.edit_job: 5,
     wishes.edit_many: 1,
     wishes.steer_job: 2,
-    wishes.change_limit: 1,
     wishes.remove_job: 4,
     wishes.remove_many: 1,
     wishes.remove_many_beside_a_broken_file: 2,

@@ -250,9 +250,13 @@ def unmount(world: World, a: int, b: int) -> None:
 
 
 def lose_share(world: World, a: int, b: int) -> None:
-    """Let a worker's machine lose the shared directory: nothing begins there any more."""
-    workers = [machine.machine.host for machine, slot in world.machines.slots() if slot.role == "worker"]
-    world.machines.runners.blind.update({pick(workers, a)} if workers else ())
+    """Let machines of a pool lose the shared directory, perhaps all, and a job come: nothing begins there now."""
+    pool = pick(list(world.people.pools), a)
+    nodes = world.people.nodes(pool)[a % 2 :]
+    hosts = {machine.machine.host for machine, slot in world.machines.slots() if slot.node in nodes}
+    world.machines.runners.blind.update(hosts)
+    world.people.new(replace(world.some_wish(random.Random(b)), pool=pool, nodes=1))
+    world.people.commit()
 
 
 def disks_well(world: World, a: int, b: int) -> None:

@@ -51,7 +51,9 @@ def _running(world: World) -> set[int]:
 
 
 def steer_job(world: World, a: int, b: int) -> None:
-    if (uid := pick(list(world.people.jobs), a)) is not None:
+    if b % 4 == 0:
+        change_limit(world, a, b // 4)
+    elif (uid := pick(list(world.people.jobs), a)) is not None:
         world.people.steer(uid, priority=("low", "normal", "high")[b % 3], note=f"n{a % 7}")
         world.people.commit()
 
