@@ -22,6 +22,8 @@ from reconciler.node import pulse, runner
 pulse.BEAT_SECONDS, runner._LEFTOVER_GRACE_SECONDS, runner._KILL_SECONDS = 0.05, 0.1, 0.3
 sys.exit(runner.main(Path(sys.argv[2]), sys.argv[3]))
 """
+# The same, except that it has all time for what is left, and looks about only when something happens.
+_PATIENT = _HASTY.replace("= 0.05, 0.1, 0.3", "= 0.05, 60.0, 60.0\nrunner._POLL_SECONDS = 60.0")
 
 
 @dataclass
@@ -83,6 +85,11 @@ class Job:
     def hasty_command(self) -> tuple[str, ...]:
         """How a runner is started that does not take its time."""
         return (sys.executable, "-c", _HASTY, "run", str(self.folder), self.digest)
+
+    @property
+    def patient_command(self) -> tuple[str, ...]:
+        """How a runner is started that looks at its head hastily and gives all else as long as it takes."""
+        return (sys.executable, "-c", _PATIENT, "run", str(self.folder), self.digest)
 
     @property
     def helpless_command(self) -> tuple[str, ...]:
