@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from reconciler.node import attempt, moments, processes, signals
+from reconciler.node import attempt, moments, processes, sessions, signals
 from reconciler.node.attempt import Result, ResultFile, Task
 from reconciler.node.failure import NotDone
 from reconciler.node.processes import Process
@@ -73,6 +74,7 @@ def main(folder: Path, sha256: str) -> int:
     else:
         result = Run(folder, task, pulse).run()
     file.write(task.submission_id, result)
+    sessions.forget(task.submission_id)
     return result.shell_code
 
 
@@ -98,6 +100,8 @@ class Run:
             child = self._spawn()
         except OSError as error:
             return _failed_start(error)
+        except subprocess.SubprocessError:
+            return _not_started("its session could not be written down in the folder of its slot", HINDERED)
         assert child.stdout is not None, "the child writes into a pipe"
         self._child = child.pid
         tee = Tee(child.stdout.fileno(), self._folder / "logs" / "driver.log")
@@ -124,7 +128,7 @@ class Run:
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=True,
-            preexec_fn=_become_child,  # noqa: PLW1509 - no thread exists yet, which is what makes this safe
+            preexec_fn=partial(_become_child, os.getpid(), self._task.submission_id),  # noqa: PLW1509 - no thread exists yet, which is what makes this safe
         )
 
     def _wait(self, seconds: float) -> None:
@@ -181,10 +185,14 @@ class Run:
         )
 
 
-def _become_child() -> None:
+def _become_child(runner: int, submission: str) -> None:
     signals.release()
     # Ray may kill the runner at any moment; its program must not go on without the one who watches it.
     processes.die_with_parent()
+    if os.getppid() != runner:
+        os._exit(1)  # it ended before the kernel was asked
+    # Before it is another program: what that starts may hide its mark at once.
+    sessions.note(submission)
 
 
 def _failed_start(error: OSError) -> Result:

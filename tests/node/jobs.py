@@ -13,7 +13,7 @@ from reconciler.node import processes
 from reconciler.node.attempt import MARK
 from reconciler.remote.command import node_command
 from tests.gateprogram import sha256_of
-from tests.node.machine import kill, until
+from tests.node.machine import NodeMachine, kill, until
 
 # The same runner in a hurry: what it does every few seconds, or gives seconds to, takes moments.
 _HASTY = """import sys
@@ -136,3 +136,10 @@ class Job:
             runner.wait()
         for process in self.living():
             kill(process.pid)
+
+
+def sweep(machine: NodeMachine, job: Job, *, end: bool = False) -> str:
+    """Ask a machine what is left of an attempt, and to end it."""
+    args = {"jobDir": str(job.folder), "submissionId": job.folder.name, "kill": end}
+    state: str = machine.result("sweep", args)["state"]
+    return state

@@ -18,20 +18,9 @@ from hypothesis import strategies as st
 
 from reconciler.model.duration import read_duration
 from reconciler.node import processes
-from tests.node.jobs import Job
+from tests.node.jobs import Job, sweep
 from tests.node.machine import SITE, NodeMachine, kill, until
 from tests.node.signed import HeadKey
-
-
-@pytest.fixture
-def job(machine: NodeMachine) -> Iterator[Job]:
-    folder = machine.home / "jobs" / "rl-ppo-0a1b2c3d-1"
-    folder.mkdir(parents=True)
-    each = Job(folder, machine.program)
-    try:
-        yield each
-    finally:
-        each.close()
 
 
 def sh(text: str) -> list[str]:
@@ -436,12 +425,6 @@ def test_the_heartbeat_says_who_runs(job: Job) -> None:
     until(path.exists, bool)
     beat = json.loads(path.read_text())
     assert (beat["pid"], beat["submissionId"]) == (runner.pid, job.folder.name)
-
-
-def sweep(machine: NodeMachine, job: Job, *, end: bool = False) -> str:
-    args = {"jobDir": str(job.folder), "submissionId": job.folder.name, "kill": end}
-    state: str = machine.result("sweep", args)["state"]
-    return state
 
 
 def test_a_sweep_tells_and_ends_what_is_left(machine: NodeMachine, job: Job) -> None:
