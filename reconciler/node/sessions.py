@@ -15,6 +15,7 @@ from pathlib import Path
 from reconciler.node import files, processes
 from reconciler.node.attempt import MARK
 from reconciler.node.documents import Fields, parse
+from reconciler.node.failure import NotDone
 from reconciler.node.processes import Process, Row
 from reconciler.node.raystart import SLOT_MARK
 
@@ -49,6 +50,16 @@ def unmarked(submission: str, site: Path, rows: Mapping[int, Row]) -> list[Proce
     members = {each.pid: rows[each.pid] for each in processes.session(leader, rows)}
     marked = [*processes.marks(MARK, members).values(), *processes.marks(SLOT_MARK, members).values()]
     return sorted({each.process for each in members.values()}.difference(*marked))
+
+
+def all_unmarked(site: Path, rows: Mapping[int, Row]) -> set[Process]:
+    """Return the same of all attempts on this machine, as far as their notes can be read."""
+    found: set[Process] = set()
+    with suppress(OSError):
+        for each in (site / _FOLDER).iterdir():
+            with suppress(NotDone):
+                found.update(unmarked(each.name, site, rows))
+    return found
 
 
 def _site() -> Path | None:

@@ -25,6 +25,21 @@ sys.exit(runner.main(Path(sys.argv[2]), sys.argv[3]))
 # The same, except that it has all time for what is left, and looks about only when something happens.
 _PATIENT = _HASTY.replace("= 0.05, 0.1, 0.3", "= 0.05, 60.0, 60.0\nrunner._POLL_SECONDS = 60.0")
 
+# Ray's own way to a title, of whatever length: it is written over the arguments and the environment behind them.
+_TITLED = """import os, time
+if os.fork():
+    time.sleep(1000)
+from ray._raylet import setproctitle
+setproctitle("train " + "x" * 100_000)
+print(os.getpid(), "ready", flush=True)
+time.sleep(1000)
+"""
+# Programs whose process, of which they tell the pid, bears no mark of its job any more.
+HIDDEN = {
+    "set its title": [sys.executable, "-c", _TITLED],
+    "cleaned its environment": ["sh", "-c", "env -i sleep 1000 & echo $! ready; wait"],
+}
+
 
 @dataclass
 class Job:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +11,8 @@ import pytest
 
 from reconciler.node import processes
 from reconciler.node.processes import Process
-from tests.node.jobs import Job, sweep
+from tests.node.jobs import HIDDEN, Job, sweep
 from tests.node.machine import SITE, NodeMachine, kill, until
-
-# Ray's own way to a title, of whatever length: it is written over the arguments and the environment behind them.
-_TITLED = """import os, time
-if os.fork():
-    time.sleep(1000)
-from ray._raylet import setproctitle
-setproctitle("train " + "x" * 100_000)
-print(os.getpid(), "ready", flush=True)
-time.sleep(1000)
-"""
-HIDDEN = {
-    "set its title": [sys.executable, "-c", _TITLED],
-    "cleaned its environment": ["sh", "-c", "env -i sleep 1000 & echo $! ready; wait"],
-}
 
 
 def notes(machine: NodeMachine) -> list[str]:
@@ -138,6 +123,19 @@ def test_a_session_of_an_earlier_boot_is_nobodys(machine: NodeMachine, job: Job,
     write_down(machine, job, session.leader, "b0.1")
     assert sweep(machine, job, end=True) == "gone"
     assert processes.alive(session.member)
+
+
+def test_the_notes_of_an_earlier_boot_go_with_their_attempts(
+    machine: NodeMachine, job: Job, session: Session
+) -> None:
+    write_down(machine, job, session.leader, "b0.1")
+    claim = json.loads((job.folder / "claim.json").read_text())
+    (job.folder / "claim.json").write_text(json.dumps({**claim, "bootId": "b0.1"}))
+    assert (sweep(machine, job), notes(machine)) == ("elsewhere", [job.folder.name])
+    known = machine.node_dir / SITE / ".boots"
+    known.mkdir(mode=0o700)
+    (known / "b0.1").touch()
+    assert (sweep(machine, job), notes(machine)) == ("gone", [])
 
 
 def test_a_session_number_that_went_to_a_stranger_is_no_trace(machine: NodeMachine, job: Job) -> None:

@@ -25,11 +25,11 @@ def sweep(args: Fields, site: Path) -> dict[str, object]:
         return {"state": UNCLAIMED, "pid": None, "host": host_name()}
     if claim.submission_id != submission or claim.host != host_name():
         return {"state": ELSEWHERE, "pid": None, "host": claim.host}
-    if claim.boot != processes.boot_id():
+    earlier = claim.boot != processes.boot_id()
+    if earlier and not boots.is_earlier(site, claim.boot):
         # Another machine may have the same name, but only this one remembers its own boots.
-        state = GONE if boots.is_earlier(site, claim.boot) else ELSEWHERE
-        return {"state": state, "pid": None, "host": claim.host}
-    living = _living(folder, claim, site)
+        return {"state": ELSEWHERE, "pid": None, "host": claim.host}
+    living = [] if earlier else _living(folder, claim, site)
     if living and kill:
         processes.end(lambda: _living(folder, claim, site), _GRACE_SECONDS)
         living = _living(folder, claim, site)
