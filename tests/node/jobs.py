@@ -36,7 +36,8 @@ time.sleep(1000)
 """
 # Programs whose process, of which they tell the pid, bears no mark of its job any more.
 HIDDEN = {
-    "set its title": [sys.executable, "-c", _TITLED],
+    # Where an import of Ray replaces this variable, the title would end before it, and not reach the mark.
+    "set its title": ["env", "-u", "RAY_CLIENT_MODE", sys.executable, "-c", _TITLED],
     "cleaned its environment": ["sh", "-c", "env -i sleep 1000 & echo $! ready; wait"],
 }
 

@@ -372,7 +372,7 @@ def test_a_newer_head_ends_the_program_whatever_else_ends_beside_it(job: Job) ->
 def test_a_newer_head_while_leftovers_end_takes_no_success_away(job: Job, code: int, outcome: str) -> None:
     key = HeadKey(job.folder.parent)
     key.publish(epoch=3)
-    job.write(sh(f"(trap '' TERM; exec sleep 1000) & echo ready $!; exit {code}"))
+    job.write(sh(f"trap '' TERM; sleep 1000 & echo ready $!; exit {code}"))
     runner = job.start(command=job.patient_command)
     job.wait_for_log("ready")
     left = int(job.log.split()[1])
