@@ -8,9 +8,10 @@ import signal
 import socket
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from reconciler.node import attempt, files, machine, moments, processes, raystart, signals
+from reconciler.node import attempt, files, machine, moments, processes, raystart, sessions, signals
 from reconciler.node.documents import Fields, parse
 from reconciler.node.failure import REFUSED, TRANSIENT, NotDone
 from reconciler.node.orders import HEAD, Order, read_order
@@ -114,12 +115,13 @@ class Keeper:
         return ""
 
     def _end_leftovers_of_jobs(self) -> None:
-        """End what carries a job's mark and has no runner above it: the runner was killed before it could."""
+        """End what is of a job and has no runner above it: the runner was killed before it could."""
         rows = processes.table()
         children = {pid: row for pid, row in rows.items() if row.parent == self._me.pid}
-        for orphans in processes.marks(attempt.MARK, children).values():
-            for orphan in [*processes.descendants([each.pid for each in orphans], rows), *orphans]:
-                processes.send(orphan, signal.SIGKILL)
+        orphans = [*chain.from_iterable(processes.marks(attempt.MARK, children).values())]
+        orphans += [each for each in sessions.all_unmarked(self._slot.site, rows) if each.pid in children]
+        for orphan in [*processes.descendants([each.pid for each in orphans], rows), *orphans]:
+            processes.send(orphan, signal.SIGKILL)
 
     def _finish(self, word: str) -> None:
         self._try_to_say(replace(self._record, state=STOPPING, message=word or "asked to stop"))

@@ -37,6 +37,7 @@ class Row:
 
     process: Process
     parent: int
+    session: int
     living: bool
 
 
@@ -58,7 +59,7 @@ def row(pid: int) -> Row | None:
     fields = text[text.rfind(")") + 2 :].split()
     # The state is that of the first thread: a process whose other threads work on has ended as little as any other.
     living = fields[0] not in _DEAD or int(fields[17]) > 1
-    return Row(Process(pid, int(fields[19])), int(fields[1]), living)
+    return Row(Process(pid, int(fields[19])), int(fields[1]), int(fields[3]), living)
 
 
 def table() -> dict[int, Row]:
@@ -93,6 +94,15 @@ def descendants(roots: Iterable[int], rows: Mapping[int, Row]) -> list[Process]:
             if rows[child].living:
                 found.append(rows[child].process)
     return found
+
+
+def session(leader: Process, rows: Mapping[int, Row]) -> list[Process]:
+    """Return the living processes of this user in the session that `leader` began, whether it lives or not."""
+    holder = rows.get(leader.pid)
+    if holder is not None and holder.process != leader:
+        return []  # the kernel gives a number away only when nobody is in its session any more
+    members = [each.process for each in rows.values() if each.living and each.session == leader.pid]
+    return [each for each in members if each.start_ticks >= leader.start_ticks and _is_ours(each)]
 
 
 def marks(variable: str, rows: Mapping[int, Row]) -> dict[str, list[Process]]:
@@ -186,6 +196,12 @@ def reap() -> dict[int, int]:
         if pid == 0:
             return ended
         ended[pid] = os.waitstatus_to_exitcode(status)
+
+
+def _is_ours(process: Process) -> bool:
+    with suppress(OSError):
+        return (PROC / str(process.pid)).stat().st_uid == os.getuid()
+    return False
 
 
 def _handle(pid: int) -> int | None:

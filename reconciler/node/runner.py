@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from reconciler.node import attempt, moments, processes, signals
+from reconciler.node import attempt, moments, processes, sessions, signals
 from reconciler.node.attempt import Result, ResultFile, Task
 from reconciler.node.failure import NotDone
 from reconciler.node.processes import Process
@@ -69,10 +69,12 @@ def main(folder: Path, sha256: str) -> int:
         file.write(folder.name, _failed_start(error))
         return _BAD_CONFIG
     pulse = Pulse(folder, task)
-    result = (
-        _not_started("a newer head of its cluster is in force") if pulse.look() else Run(folder, task, pulse).run()
-    )
-    file.write(task.submission_id, replace(result, outcome=FENCED) if pulse.fenced.is_set() else result)
+    if pulse.look():
+        result = _not_started("a newer head of its cluster is in force", FENCED)
+    else:
+        result = Run(folder, task, pulse).run()
+    file.write(task.submission_id, result)
+    sessions.forget(task.submission_id)
     return result.shell_code
 
 
@@ -86,6 +88,7 @@ class Run:
         self._began = moments.ticks()
         self._started_at = moments.now()
         self._ended: dict[int, int] = {}
+        self._child = 0
         self._reason = EXITED
         self._told_by_ray = False
 
@@ -97,19 +100,22 @@ class Run:
             child = self._spawn()
         except OSError as error:
             return _failed_start(error)
+        except subprocess.SubprocessError:
+            return _not_started("its session could not be written down in the folder of its slot", HINDERED)
         assert child.stdout is not None, "the child writes into a pipe"
+        self._child = child.pid
         tee = Tee(child.stdout.fileno(), self._folder / "logs" / "driver.log")
         tee.start()
         self._pulse.start(tee)
-        while child.pid not in self._ended and self._reason == EXITED:
+        while self._child not in self._ended and self._reason == EXITED:
             self._wait(_POLL_SECONDS)
-        if child.pid not in self._ended:
-            self._stop(child.pid)
+        if self._child not in self._ended:
+            self._stop()
         self._end_rest(_LEFTOVER_GRACE_SECONDS if self._reason == EXITED else 0.0)
         self._ended.update(processes.reap())
         self._pulse.stop()
         tee.finish()
-        return self._result(self._ended.get(child.pid), tee.trouble)
+        return self._result(self._ended.get(self._child), tee.trouble)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **self._task.env, attempt.MARK: str(self._folder)}
@@ -122,7 +128,7 @@ class Run:
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=True,
-            preexec_fn=_become_child,  # noqa: PLW1509 - no thread exists yet, which is what makes this safe
+            preexec_fn=partial(_become_child, os.getpid(), self._task.submission_id),  # noqa: PLW1509 - no thread exists yet, which is what makes this safe
         )
 
     def _wait(self, seconds: float) -> None:
@@ -135,18 +141,20 @@ class Run:
         if arrival is not None and arrival.number in signals.STOP:
             self._reason = STOPPED
             self._told_by_ray = _RAY_SUPERVISED in os.environ and arrival.sender == os.getppid()
+        elif self._ended.get(self._child) == 0:
+            return  # a program that has done all of it by itself was ended by nothing that is noticed only now
         elif self._pulse.fenced.is_set():
             self._reason = FENCED
         elif limit is not None and moments.ticks() - self._began > limit:
             self._reason = TIMED_OUT
 
-    def _stop(self, child: int) -> None:
+    def _stop(self) -> None:
         """Ask the program to end, wait its grace, kill what is left."""
         if not self._told_by_ray:
             for process in self._below():
                 processes.send(process, signal.SIGTERM)
         deadline = moments.ticks() + self._task.grace_seconds
-        while child not in self._ended and moments.ticks() < deadline:
+        while self._child not in self._ended and moments.ticks() < deadline:
             self._wait(min(_POLL_SECONDS, deadline - moments.ticks()))
 
     def _end_rest(self, grace: float) -> None:
@@ -165,8 +173,10 @@ class Run:
 
     def _result(self, code: int | None, trouble: str) -> Result:
         killed = code is not None and code < 0
+        # A newer head explains why a program failed by itself; what has succeeded must never be run again.
+        failed_under_it = self._reason == EXITED and code != 0 and self._pulse.fenced.is_set()
         return Result(
-            outcome=self._reason,
+            outcome=FENCED if failed_under_it else self._reason,
             exit_code=None if killed else code,
             signal=-code if killed and code is not None else None,
             started_at=self._started_at,
@@ -175,10 +185,14 @@ class Run:
         )
 
 
-def _become_child() -> None:
+def _become_child(runner: int, submission: str) -> None:
     signals.release()
     # Ray may kill the runner at any moment; its program must not go on without the one who watches it.
     processes.die_with_parent()
+    if os.getppid() != runner:
+        os._exit(1)  # it ended before the kernel was asked
+    # Before it is another program: what that starts may hide its mark at once.
+    sessions.note(submission)
 
 
 def _failed_start(error: OSError) -> Result:

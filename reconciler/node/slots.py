@@ -202,8 +202,14 @@ class Look:
         if record is not None and record.boot == self.boot:
             recorded = {*record.core.values(), *([record.keeper] if record.keeper else [])}
             found |= {each for each in recorded if self._is_alive(each)}
+            found |= self._unmarked(record.keeper)
         found |= set(processes.descendants([each.pid for each in found], self.rows))
         return tuple(sorted(found))
+
+    def _unmarked(self, keeper: Process | None) -> set[Process]:
+        """Return what lost its mark, as workers of Ray do by their titles, and is in the session of its keeper."""
+        members = processes.session(keeper, self.rows) if keeper is not None else []
+        return set(members).difference(*self.marked.values())
 
     def _is_alive(self, process: Process) -> bool:
         row = self.rows.get(process.pid)

@@ -132,7 +132,11 @@ class Runners:
         self.ray.end_process(run.process, End.KILLED)
 
     def kill_alone(self, run: Run) -> None:
-        """End a runner; what its program had started lives on (test_what_outlived_its_runner_counts_as_alive)."""
+        """End a runner; what its program had started lives on (test_what_outlived_its_runner_counts_as_alive).
+
+        What is left is all that a sweep can see: it bears the mark of its job, or is in the session of the program
+        (test_what_hides_and_outlives_its_runner_counts_as_alive). What hides from both on purpose is not modelled.
+        """
         run.left = run.began and run.process.alive
         self.ray.end_process(run.process, End.KILLED)
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node.jobs import Job
 from tests.node.machine import NodeMachine, node_machine
 
 
@@ -10,3 +11,14 @@ from tests.node.machine import NodeMachine, node_machine
 def machine(tmp_path: Path) -> Iterator[NodeMachine]:
     with node_machine(tmp_path) as each:
         yield each
+
+
+@pytest.fixture
+def job(machine: NodeMachine) -> Iterator[Job]:
+    folder = machine.home / "jobs" / "rl-ppo-0a1b2c3d-1"
+    folder.mkdir(parents=True)
+    each = Job(folder, machine.program)
+    try:
+        yield each
+    finally:
+        each.close()

@@ -13,7 +13,7 @@ from reconciler.node import processes
 from reconciler.node.attempt import MARK
 from reconciler.remote.command import node_command
 from tests.gateprogram import sha256_of
-from tests.node.machine import kill, until
+from tests.node.machine import NodeMachine, kill, until
 
 # The same runner in a hurry: what it does every few seconds, or gives seconds to, takes moments.
 _HASTY = """import sys
@@ -22,6 +22,24 @@ from reconciler.node import pulse, runner
 pulse.BEAT_SECONDS, runner._LEFTOVER_GRACE_SECONDS, runner._KILL_SECONDS = 0.05, 0.1, 0.3
 sys.exit(runner.main(Path(sys.argv[2]), sys.argv[3]))
 """
+# The same, except that it has all time for what is left, and looks about only when something happens.
+_PATIENT = _HASTY.replace("= 0.05, 0.1, 0.3", "= 0.05, 60.0, 60.0\nrunner._POLL_SECONDS = 60.0")
+
+# Ray's own way to a title, of whatever length: it is written over the arguments and the environment behind them.
+_TITLED = """import os, time
+if os.fork():
+    time.sleep(1000)
+from ray._raylet import setproctitle
+setproctitle("train " + "x" * 100_000)
+print(os.getpid(), "ready", flush=True)
+time.sleep(1000)
+"""
+# Programs whose process, of which they tell the pid, bears no mark of its job any more.
+HIDDEN = {
+    # Where an import of Ray replaces this variable, the title would end before it, and not reach the mark.
+    "set its title": ["env", "-u", "RAY_CLIENT_MODE", sys.executable, "-c", _TITLED],
+    "cleaned its environment": ["sh", "-c", "env -i sleep 1000 & echo $! ready; wait"],
+}
 
 
 @dataclass
@@ -85,6 +103,11 @@ class Job:
         return (sys.executable, "-c", _HASTY, "run", str(self.folder), self.digest)
 
     @property
+    def patient_command(self) -> tuple[str, ...]:
+        """How a runner is started that looks at its head hastily and gives all else as long as it takes."""
+        return (sys.executable, "-c", _PATIENT, "run", str(self.folder), self.digest)
+
+    @property
     def helpless_command(self) -> tuple[str, ...]:
         """How a hasty runner is started by root without the right to signal what another user owns."""
         return ("setpriv", "--bounding-set", "-kill", *self.hasty_command)
@@ -129,3 +152,10 @@ class Job:
             runner.wait()
         for process in self.living():
             kill(process.pid)
+
+
+def sweep(machine: NodeMachine, job: Job, *, end: bool = False) -> str:
+    """Ask a machine what is left of an attempt, and to end it."""
+    args = {"jobDir": str(job.folder), "submissionId": job.folder.name, "kill": end}
+    state: str = machine.result("sweep", args)["state"]
+    return state

@@ -37,6 +37,7 @@ case "${PRETEND-ok}" in half) echo "no raylet came up"; exit 1;; esac
 "$here/raylet" 1000 &
 until grep -q raylet "/proc/$!/comm"; do :; done
 case "${PRETEND-ok}" in stubborn) (setsid sh -c 'trap "" TERM; while :; do sleep 1; done' &) ;; esac
+case "${PRETEND-ok}" in unmarked) env -i /bin/sleep 1000 & ;; esac
 exit 0
 """
 

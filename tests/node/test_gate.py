@@ -1,6 +1,7 @@
 """The gate against wrong, hostile and late requests. Each of them must leave the machine as it was."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.node.gate import answer_to
-from tests.node.machine import SITE, TOKEN, NodeMachine, ports
+from tests.node.machine import SITE, TOKEN, NodeMachine, ports, until
 
 HOSTILE_NAMES = [
     "", ".", "..", "../x", "a/b", "/etc", "a\nb", "a b", "A", "-rf", "--help", "$(id)", ";id", "é", "a\u202eb",
@@ -174,6 +175,36 @@ def test_an_older_leader_is_refused_and_a_newer_one_remembered(machine: NodeMach
     assert (late["kind"], late["message"]) == ("refused", "a newer leader (term 7) has spoken")
     assert machine.call("probe", {}, term=9)["ok"]
     assert machine.call("probe", {}, term=7)["kind"] == "refused"
+
+
+# Takes as long to say which Ray it has as a test wants.
+_SLOW = """#!/bin/sh
+cd "$(dirname "$0")"
+if [ "$1" = -c ]; then touch asked; until [ -e answer ]; do sleep 0.02; done; fi
+exec ray/python3 "$@"
+"""
+
+
+def test_a_newer_leader_waits_until_what_an_older_one_asked_for_is_done(machine: NodeMachine) -> None:
+    python = machine.home / "slow"
+    python.write_text(_SLOW)
+    python.chmod(0o755)
+    with ThreadPoolExecutor() as pool:
+        try:
+            older = pool.submit(machine.start_head, python=str(python))
+            until((machine.home / "asked").exists, bool)
+            beside = pool.submit(machine.call, "probe", {}, term=1)
+            newer = pool.submit(machine.call, "probe", {}, term=2)
+            assert beside.result(30)["ok"]
+            with pytest.raises(TimeoutError):
+                newer.result(1)
+            assert not older.done()
+        finally:
+            (machine.home / "answer").touch()
+        assert older.result(30)["ok"]
+        (slot,) = newer.result(30)["result"]["slots"]
+    assert slot["state"] in {"starting", "running"}
+    assert machine.start_head(2)["kind"] == "refused"
 
 
 def test_the_terms_of_two_sites_are_apart(machine: NodeMachine) -> None:

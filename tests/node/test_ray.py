@@ -16,7 +16,7 @@ import pytest
 
 from reconciler.node import processes
 from reconciler.node.slots import RUNNING
-from tests.node.jobs import Job
+from tests.node.jobs import HIDDEN, Job
 from tests.node.machine import TOKEN, NodeMachine, kill, node_machine, until
 from tests.raycluster import free_ports
 
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 # A start takes 7-9 s on a quiet machine; several at once on two busy cores were seen to take a minute.
 START_LIMIT = 150.0
+DETACHED = ["/bin/sh", "-c", "setsid sleep 1000 & echo $! ready; wait"]
 
 
 class RayMachine:
@@ -183,13 +184,21 @@ def test_an_attempt_that_was_claimed_fails_in_ray_and_runs_nothing(ray: RayMachi
     assert job.log == ""
 
 
-def test_what_a_killed_runner_leaves_is_ended_by_the_keeper(ray: RayMachine, job: Job) -> None:
-    job.write(["/bin/sh", "-c", "setsid sleep 1000 & echo ready; wait"])
+@pytest.mark.parametrize("argv", [DETACHED, *HIDDEN.values()], ids=["left its session", *HIDDEN])
+def test_what_a_killed_runner_leaves_is_ended_by_the_keeper(ray: RayMachine, job: Job, argv: list[str]) -> None:
+    job.write(argv)
     ray.submit(job)
     until(lambda: job.log, lambda log: "ready" in log, 60)
+    row = processes.row(int(job.log.split()[0]))
+    assert row is not None
     claim = json.loads((job.folder / "claim.json").read_text())
     kill(claim["pid"])
-    until(job.living, lambda living: not living, 40)
+    try:
+        until(lambda: processes.alive(row.process), lambda alive: not alive, 40)
+        until(job.living, lambda living: not living)
+    finally:
+        if processes.alive(row.process):
+            kill(row.process.pid)
 
 
 def test_a_killed_raylet_fails_its_slot_and_the_worker_can_join_again(ray: RayMachine) -> None:

@@ -18,20 +18,9 @@ from hypothesis import strategies as st
 
 from reconciler.model.duration import read_duration
 from reconciler.node import processes
-from tests.node.jobs import Job
+from tests.node.jobs import Job, sweep
 from tests.node.machine import SITE, NodeMachine, kill, until
 from tests.node.signed import HeadKey
-
-
-@pytest.fixture
-def job(machine: NodeMachine) -> Iterator[Job]:
-    folder = machine.home / "jobs" / "rl-ppo-0a1b2c3d-1"
-    folder.mkdir(parents=True)
-    each = Job(folder, machine.program)
-    try:
-        yield each
-    finally:
-        each.close()
 
 
 def sh(text: str) -> list[str]:
@@ -379,6 +368,56 @@ def test_a_newer_head_ends_the_program_whatever_else_ends_beside_it(job: Job) ->
     assert job.result["outcome"] == "fenced"
 
 
+@pytest.mark.parametrize(("code", "outcome"), [(0, "exited"), (7, "fenced")])
+def test_a_newer_head_while_leftovers_end_takes_no_success_away(job: Job, code: int, outcome: str) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    job.write(sh(f"trap '' TERM; sleep 1000 & echo ready $!; exit {code}"))
+    runner = job.start(command=job.patient_command)
+    job.wait_for_log("ready")
+    left = int(job.log.split()[1])
+    until(lambda: [each.pid for each in job.living()], lambda living: living == [left])
+    key.publish(epoch=4)
+    job.wait_for_beats(3)
+    kill(left)
+    assert runner.wait(30) == code
+    assert job.result.items() >= {"outcome": outcome, "exitCode": code}.items()
+
+
+def test_a_newer_head_noticed_at_the_end_of_the_program_takes_no_success_away(job: Job) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    job.write(sh("trap 'echo asked' TERM; trap 'exit 0' USR1; echo $$ ready; while :; do sleep 0.02; done"))
+    runner = job.start(command=job.patient_command)
+    job.wait_for_log("ready")
+    key.publish(epoch=4)
+    job.wait_for_beats(3)
+    kill(int(job.log.split()[0]), signal.SIGUSR1)
+    assert runner.wait(30) == 0
+    # The pulse rarely sets its flag before the runner has looked about after the check of the signature.
+    assert job.result["outcome"] == ("fenced" if "asked" in job.log else "exited")
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(None, "stopped"), (1, "timed-out")])
+def test_a_newer_head_changes_nothing_about_why_a_program_was_asked_to_end(
+    job: Job, limit: int | None, outcome: str
+) -> None:
+    key = HeadKey(job.folder.parent)
+    key.publish(epoch=3)
+    program = "trap 'echo asked' TERM; trap 'exit 5' USR1; echo $$ ready; while :; do sleep 0.02; done"
+    job.write(sh(program), graceSeconds=60, attemptLimitSeconds=limit)
+    runner = job.start(command=job.hasty_command)
+    job.wait_for_log("ready")
+    if limit is None:
+        runner.terminate()
+    job.wait_for_log("asked")
+    key.publish(epoch=4)
+    job.wait_for_beats(3)
+    kill(int(job.log.split()[0]), signal.SIGUSR1)
+    assert runner.wait(30) == 5
+    assert job.result.items() >= {"outcome": outcome, "exitCode": 5}.items()
+
+
 def test_the_heartbeat_says_who_runs(job: Job) -> None:
     job.write(["sleep", "1000"])
     runner = job.start()
@@ -386,12 +425,6 @@ def test_the_heartbeat_says_who_runs(job: Job) -> None:
     until(path.exists, bool)
     beat = json.loads(path.read_text())
     assert (beat["pid"], beat["submissionId"]) == (runner.pid, job.folder.name)
-
-
-def sweep(machine: NodeMachine, job: Job, *, end: bool = False) -> str:
-    args = {"jobDir": str(job.folder), "submissionId": job.folder.name, "kill": end}
-    state: str = machine.result("sweep", args)["state"]
-    return state
 
 
 def test_a_sweep_tells_and_ends_what_is_left(machine: NodeMachine, job: Job) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.node import attempt, boots, processes
+from reconciler.node import attempt, boots, processes, sessions
+from reconciler.node.attempt import Claim
 from reconciler.node.documents import Fields
 from reconciler.node.machine import host_name
 from reconciler.node.processes import Process
@@ -24,21 +25,24 @@ def sweep(args: Fields, site: Path) -> dict[str, object]:
         return {"state": UNCLAIMED, "pid": None, "host": host_name()}
     if claim.submission_id != submission or claim.host != host_name():
         return {"state": ELSEWHERE, "pid": None, "host": claim.host}
-    if claim.boot != processes.boot_id():
+    earlier = claim.boot != processes.boot_id()
+    if earlier and not boots.is_earlier(site, claim.boot):
         # Another machine may have the same name, but only this one remembers its own boots.
-        state = GONE if boots.is_earlier(site, claim.boot) else ELSEWHERE
-        return {"state": state, "pid": None, "host": claim.host}
-    living = _living(folder, claim.runner)
+        return {"state": ELSEWHERE, "pid": None, "host": claim.host}
+    living = [] if earlier else _living(folder, claim, site)
     if living and kill:
-        processes.end(lambda: _living(folder, claim.runner), _GRACE_SECONDS)
-        living = _living(folder, claim.runner)
+        processes.end(lambda: _living(folder, claim, site), _GRACE_SECONDS)
+        living = _living(folder, claim, site)
+    if not living:
+        sessions.forget(submission, site)
     return {"state": ALIVE if living else GONE, "pid": living[0].pid if living else None, "host": claim.host}
 
 
-def _living(folder: Path, runner: Process | None) -> list[Process]:
+def _living(folder: Path, claim: Claim, site: Path) -> list[Process]:
     """Return the runner and all that it started, also what outlived it."""
-    rows = processes.table()
+    rows, runner = processes.table(), claim.runner
     found = set(processes.marks(attempt.MARK, rows).get(str(folder), ()))
+    found |= set(sessions.unmarked(claim.submission_id, site, rows))
     # A claim lies where jobs can write: what it names is believed only if it is a runner of this very job.
     if runner is not None and processes.command_line(runner)[-3:-1] == ["run", str(folder)]:
         found.add(runner)
