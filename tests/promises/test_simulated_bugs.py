@@ -9,7 +9,7 @@ from tests.simulator.bugs import BUGS, first_find, known, row
 from tests.simulator.museum.patch import Bug
 
 # A bug that hides longer means that the stories became too tame.
-SEEDS = 60
+SEEDS = 100
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 

@@ -15,7 +15,7 @@ from tests.simulator.museum import jobs, leaders, wishes
 from tests.simulator.museum.patch import Bug
 from tests.simulator.run import Found, play
 
-# Which seed finds each bug first: `python -m tests.simulator --bugs --seeds 60` searches, and writes this.
+# Which seed finds each bug first: `python -m tests.simulator --bugs --seeds 100` searches, and writes this.
 FINDS = Path(__file__).parent / "museum" / "finds.json"
 
 BUGS: tuple[Bug, ...] = (
