@@ -14,6 +14,7 @@ class FakeClock:
     def __init__(self) -> None:
         self._now = Moment(START, "daemon-boot-1", 1000.0)
         self._boots = 1
+        self._set = timedelta()
 
     def now(self) -> Moment:
         """Return this moment, with wall time and boot ticks."""
@@ -30,7 +31,13 @@ class FakeClock:
 
     def set_wall(self, span: timedelta) -> None:
         """Let somebody set the wall clock by `span`, forward or back; durations do not change."""
+        self._set += abs(span)
         self._now = Moment(self._now.wall + span, self._now.boot, self._now.ticks)
+
+    @property
+    def doubt(self) -> timedelta:
+        """By how much a span may be misjudged: from one boot to another only the wall clock tells it."""
+        return self._set if self._boots > 1 else timedelta()
 
     def reboot(self) -> None:
         """Start the machine again: ticks begin anew under another boot id."""

@@ -71,6 +71,8 @@ class Oracle:
         # By cluster: when its head answered last, and by the clock on the wall, which jumps, whenever it did.
         self._answered: dict[str, float] = {}
         self._answers: dict[str, set[datetime]] = {}
+        # Clusters whose silent head was rightly asked to end: the request may be repeated until another one starts.
+        self._fenced: set[str] = set()
         # When the last pass began, and since when there was no gap between two of them.
         self._pass = self._watched = 0.0
         self._terms: dict[Machine, int] = {}
@@ -91,6 +93,8 @@ class Oracle:
             raise Broken("I26", f"{verb} {about} is begun on a ledger that is not the newest")
         if verb in {"submit", "start-head", "start-worker"}:
             self._not_blindly(verb, about)
+            if verb == "start-head":
+                self._fenced.discard(about.split("/", maxsplit=1)[0])
         elif verb == "stop-job":
             self._may_stop(self._world.machines.runners.of(about), "asked to stop")
         elif verb == "delete":
@@ -146,19 +150,23 @@ class Oracle:
 
     def _slot_may_stop(self, cluster: str, role: str, node: str) -> None:
         """I5: no node and no head is taken from under a job that runs there as it should."""
-        if role == "head" and self._is_silent(cluster):
+        if role == "head" and (cluster in self._fenced or self._is_silent(cluster, self._world.seconds)):
+            self._fenced.add(cluster)
             return
         for run in self._world.machines.runners.runs:
             there = bool(run.task) and run.task["cluster"] == cluster and (role == "head" or node in run.nodes)
             if run.alive and there and self._ray_watches(run) and not self.agreed.may_stop(run):
                 raise Broken("I5", f"{role} {node} was stopped under {run.submission_id}")
 
-    def _is_silent(self, cluster: str) -> bool:
-        return self._world.seconds - max(self._watched, self._answered.get(cluster, 0.0)) >= SILENCE
+    def _is_silent(self, cluster: str, now: float) -> bool:
+        return now - max(self._watched, self._answered.get(cluster, 0.0)) >= SILENCE
 
     def watches(self, *, anew: bool = False) -> None:
         """Hear that a pass begins, or a life of the daemon: what nobody watched is no silence."""
         now = self._world.seconds
+        if anew:
+            # That it is to end may have been written down by then, and nothing more.
+            self._fenced |= {each for each in self._world.people.clusters if self._is_silent(each, self._pass)}
         if anew or now - self._pass > GAP:
             self._watched = now
         self._pass = now

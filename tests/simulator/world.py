@@ -284,6 +284,8 @@ class World:
         self.oracle.ending.others_go_on()
         self.mend()
         self.people.calm()
+        # What waited when the machine was booted with another time waits for as long as that was set by.
+        self.nobody_looks(self.clock.doubt.total_seconds())
         self.oracle.ending.come_to_rest("I30", self.oracle.ending.unfinished)
         self.oracle.ending.nothing_more()
         self.oracle.read()
