@@ -239,7 +239,8 @@ def test_a_token_that_somebody_tells_is_in_no_status_and_no_log(site: Installati
     secret = token(site)
     text = site.job("teller", "").popitem()[1].replace('[sh, -c, ""]', json.dumps([f"/nowhere/{secret}"]))
     site.commit("Add", {"teams/rl/jobs/teller.yaml": text})
-    assert "/nowhere/***" in site.until("job/rl/teller", "Failed")["message"]
+    attempts = site.until("job/rl/teller", "Failed")["detail"]["attempts"]
+    assert "/nowhere/***" in attempts[-1]["message"]
     for path in [site.home / "daemon.log", *site.status.rglob("*.json*")]:
         assert secret not in path.read_text(), path
 

@@ -148,7 +148,8 @@ def test_a_head_that_answers_wrongly_is_told_and_left_alone(site: Scene, fault: 
         assert "UTC if it stays so" in site.cluster["message"]
         (ready,) = [each for each in site.cluster["conditions"] if each["type"] == "Ready"]
         assert ready["status"] == "False"
-        assert ready["lastTransitionTime"] == site.cluster["since"]
+        # A look that is still awaited comes first: whether the head is silent is not known then.
+        assert ready["lastTransitionTime"] <= site.cluster["since"]
         assert site.steady.status["state"] == "Running"
         assert site.steady.status["reason"] == "HeadUnreachable"
     site.site.until("cluster/main", "Ready")
